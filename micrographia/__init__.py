@@ -1,0 +1,21 @@
+"""Micrographia: a lab's micrographs and papers in, a small private assistant for them out.
+
+The rooms, in the order a file walks through them:
+
+    micrographs   pixels and their scale
+    phantoms      drawn micrographs with exact truth
+    measure       numbers from pixels
+    students      the models
+    teach         questions, answers, and the facts behind them
+    tune          a student learns them
+    assistant     a tuned student at work
+    evaluate      tables with intervals, and a report
+    cli           one thin file a verb
+
+``records`` holds what crosses rooms, ``catalog`` keeps it, ``engine`` runs work over many items,
+``recipe`` says what to do and ``workspace`` is the folder in which it is done.
+"""
+
+from importlib.metadata import version
+
+__version__ = version("micrographia")

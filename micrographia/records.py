@@ -1,0 +1,222 @@
+"""What crosses rooms. Every record is frozen, checked when made, and round-trips through JSON.
+
+file -> Micrograph -> Measurement -> Conversation (Turn, Claim) -> Answer -> Score
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+CANNOT_TELL = "cannot be told"
+"""The value of a claim whose truth is that the image does not show it."""
+
+
+class Record(BaseModel):
+    """Frozen, no unknown fields, no infinities."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Quantity(Record):
+    """A number with its unit, and where known its 95 % interval and how many things it was taken over.
+
+    ``unit`` is "" for a dimensionless number, otherwise as printed: px, nm, µm, °, %, kV, mm, 1/px.
+    """
+
+    value: float
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    n: int | None = Field(default=None, ge=0)
+
+
+class ScaleReading(Record):
+    """One reading of the pixel size and where it comes from."""
+
+    source: Literal["vendor tag", "sidecar", "scale bar", "field width", "table"]
+    pixel_size_nm: float = Field(gt=0)
+    relative_uncertainty: float = Field(default=0.0, ge=0)
+    detail: str = ""
+    """The tag, column or label as it was read."""
+
+
+class Scale(Record):
+    """Every reading of the pixel size of one image, and what they say together."""
+
+    readings: tuple[ScaleReading, ...] = ()
+    verdict: Literal["agreed", "single", "conflict", "none"] = "none"
+
+    @model_validator(mode="after")
+    def _verdict_fits_readings(self) -> Scale:
+        allowed = {0: {"none"}, 1: {"single"}}.get(len(self.readings), {"agreed", "conflict"})
+        if self.verdict not in allowed:
+            raise ValueError(f"verdict {self.verdict!r} with {len(self.readings)} readings")
+        return self
+
+    @property
+    def pixel_size_nm(self) -> float | None:
+        """Nanometres per pixel; None where there is no reading or the readings conflict."""
+        return self.readings[0].pixel_size_nm if self.verdict in ("agreed", "single") else None
+
+    def resized(self, factor: float) -> Scale:
+        """The scale of the same image with ``factor`` times as many pixels along each side."""
+        readings = tuple(
+            r.model_copy(update={"pixel_size_nm": r.pixel_size_nm / factor}) for r in self.readings
+        )
+        return self.model_copy(update={"readings": readings})
+
+
+class Instrument(Record):
+    """What is known of how the image was taken; None is "not known", never a guess."""
+
+    technique: str | None = None
+    """SEM, TEM, STEM, optical ... as the header or the lab's table gives it."""
+    maker: str | None = None
+    model: str | None = None
+    detector: str | None = None
+    accelerating_voltage: Quantity | None = None
+    working_distance: Quantity | None = None
+    magnification: float | None = Field(default=None, gt=0)
+
+
+class Display(Record):
+    """How stored values became 8-bit grey: ``black`` and below is 0, ``white`` and above is 255."""
+
+    black: float
+    white: float
+    low_percentile: float | None = None
+    high_percentile: float | None = None
+    """The percentiles that gave black and white; None where the values were 8-bit already."""
+
+
+class Micrograph(Record):
+    """One image. Its id is the sha256 of the original bytes."""
+
+    id: Sha256
+    name: str
+    """The file's name when it was first met; for people, never a path to open."""
+    format: Literal["PNG", "JPEG", "BMP", "TIFF"]
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    channels: int = Field(ge=1, le=4)
+    bits: int = Field(ge=1, le=64)
+    sample: Literal["unsigned", "signed", "float"] = "unsigned"
+    pages: int = Field(default=1, ge=1)
+    display: Display
+    label: str | None = None
+    """Its class, as the lab names it."""
+    group: str | None = None
+    """Specimen, series or paper: what must stay on one side of a split."""
+    caption: str | None = None
+    """Words of a person about it."""
+    scale: Scale = Scale()
+    instrument: Instrument = Instrument()
+    perceptual_hash: str = Field(default="0" * 16, pattern=r"^[0-9a-f]{16}$")
+    notes: tuple[str, ...] = ()
+    """What the reader had to leave or assume: other pages, an alpha channel ..."""
+
+
+class Measurement(Record):
+    """A number read from the pixels of one micrograph, or why there is none."""
+
+    name: str
+    quantity: Quantity | None
+    method: str
+    """The definition and its version; two values compare only where this is the same."""
+    refused: str | None = None
+    """Why no number can be given; None where there is one."""
+
+    @model_validator(mode="after")
+    def _a_number_or_a_reason(self) -> Measurement:
+        if (self.quantity is None) == (self.refused is None):
+            raise ValueError(f"measurement {self.name!r} needs a quantity or a reason, not both")
+        return self
+
+
+class Claim(Record):
+    """One fact that a sentence rests on, with where it comes from.
+
+    ``start`` and ``end`` bound the words in the answer that state it. A ``directional`` claim names a
+    direction in the image plane and turns when the image is turned.
+    """
+
+    kind: Literal["label", "measured", "metadata", "literature", "visual", "prior", "limit"]
+    subject: str
+    """What it is about: class, contrast, orientation, pixel size ..."""
+    value: str
+    """A class, a level, yes/no, a direction; ``CANNOT_TELL`` for a limit."""
+    quantity: Quantity | None = None
+    evidence: str
+    """The record it rests on: a measurement's name, a header field, "label"."""
+    directional: bool = False
+    start: int = Field(ge=0)
+    end: int = Field(ge=0)
+
+
+class Turn(Record):
+    """One side's words."""
+
+    role: Literal["user", "assistant"]
+    text: str = Field(min_length=1)
+
+
+class Conversation(Record):
+    """A question about one or more micrographs and its answer, with the facts behind the answer."""
+
+    id: Sha256
+    micrographs: tuple[Sha256, ...] = Field(min_length=1)
+    task: Literal["caption", "category", "vqa"]
+    question_set: str
+    question: str
+    """The question's id within its set."""
+    aspect: str | None = None
+    length: Literal["short", "long"] = "short"
+    teacher: str
+    turns: tuple[Turn, ...] = Field(min_length=2)
+    claims: tuple[Claim, ...] = ()
+
+    @property
+    def prompt(self) -> str:
+        """What the student is asked."""
+        return self.turns[0].text
+
+    @property
+    def answer(self) -> str:
+        """What it should say."""
+        return self.turns[-1].text
+
+
+class Answer(Record):
+    """What a student said."""
+
+    micrograph: Sha256
+    student: str
+    question: str
+    text: str
+    ranking: tuple[tuple[str, float], ...] = ()
+    """For a category question: classes and probabilities, best first; they sum to 1."""
+
+    @property
+    def confidence(self) -> float | None:
+        """Probability of the first class; None where the question had no closed set of answers."""
+        return self.ranking[0][1] if self.ranking else None
+
+
+class Score(Record):
+    """A figure of merit with its 95 % interval, clustered by group."""
+
+    task: str
+    metric: str
+    """The name with its implementation: "BLEU-4 (word, sacrebleu 2.6.0)"."""
+    system: str
+    """The student or the baseline it belongs to."""
+    value: float
+    low: float
+    high: float
+    n: int = Field(ge=0)
+    groups: int = Field(ge=0)
+    unscored: int = Field(default=0, ge=0)
