@@ -1,0 +1,1 @@
+"""The models: what sees a micrograph and answers in words."""
