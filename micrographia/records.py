@@ -1,6 +1,6 @@
 """What crosses rooms. Every record is frozen, checked when made, and round-trips through JSON.
 
-file -> Micrograph -> Measurement -> Conversation (Turn, Claim) -> Answer -> Score
+file -> Source, Micrograph -> Measurement -> Conversation (Turn, Claim) -> Answer -> Score
 """
 
 from __future__ import annotations
@@ -57,6 +57,16 @@ class Scale(Record):
             raise ValueError(f"verdict {self.verdict!r} with {len(self.readings)} readings")
         return self
 
+    @classmethod
+    def of(cls, readings: tuple[ScaleReading, ...]) -> Scale:
+        """All readings together: they agree where their spread lies within their uncertainties (or 1 %)."""
+        if len(readings) < 2:
+            return cls(readings=readings, verdict="single" if readings else "none")
+        sizes = [r.pixel_size_nm for r in readings]
+        allowed = max(0.01, *(2 * r.relative_uncertainty for r in readings))
+        agreed = max(sizes) / min(sizes) - 1 <= allowed
+        return cls(readings=readings, verdict="agreed" if agreed else "conflict")
+
     @property
     def pixel_size_nm(self) -> float | None:
         """Nanometres per pixel; None where there is no reading or the readings conflict."""
@@ -93,6 +103,43 @@ class Display(Record):
     """The percentiles that gave black and white; None where the values were 8-bit already."""
 
 
+Part = Literal["train", "validation", "test"]
+
+
+class Told(Record):
+    """What people say of one file: by the folder it lies in, or a row of a table."""
+
+    label: str | None = None
+    """Its class, as the lab names it."""
+    group: str | None = None
+    """Specimen, series or paper: what must stay on one side of a split."""
+    caption: str | None = None
+    """Words of a person about it."""
+    part: Part | None = None
+    """The part of the split it belongs to, where the lab has settled that."""
+    scale: Scale = Scale()
+    instrument: Instrument = Instrument()
+
+
+class Source(Record):
+    """One file that ingest has met, and what became of it."""
+
+    path: str
+    size_bytes: int = Field(ge=0)
+    modified_ns: int
+    outcome: Literal["taken", "refused", "skipped"]
+    """refused: it should be an image and could not be read. skipped: it is not an image."""
+    reason: str | None = None
+    micrograph: Sha256 | None = None
+    told: Told = Told()
+
+    @model_validator(mode="after")
+    def _taken_or_a_reason(self) -> Source:
+        if (self.outcome == "taken") != (self.micrograph is not None and self.reason is None):
+            raise ValueError(f"source {self.path!r}: taken needs a micrograph, all else needs a reason")
+        return self
+
+
 class Micrograph(Record):
     """One image. Its id is the sha256 of the original bytes."""
 
@@ -108,14 +155,13 @@ class Micrograph(Record):
     pages: int = Field(default=1, ge=1)
     display: Display
     label: str | None = None
-    """Its class, as the lab names it."""
+    """Its class, as its sources tell it together; where they differ it is dropped, with a note."""
     group: str | None = None
-    """Specimen, series or paper: what must stay on one side of a split."""
     caption: str | None = None
-    """Words of a person about it."""
     scale: Scale = Scale()
     instrument: Instrument = Instrument()
-    perceptual_hash: str = Field(default="0" * 16, pattern=r"^[0-9a-f]{16}$")
+    fingerprint: str = Field(default="", pattern=r"^[0-9a-f]*$")
+    """Perceptual hash of the display image, hexadecimal; near duplicates differ in few bits."""
     notes: tuple[str, ...] = ()
     """What the reader had to leave or assume: other pages, an alpha channel ..."""
 

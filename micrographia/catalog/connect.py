@@ -1,0 +1,76 @@
+"""The one place that knows which database is behind SQLAlchemy: connection settings, upserts, migrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DatabaseError
+
+from micrographia.errors import WorkspaceError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+ROWS_PER_STATEMENT = 500
+
+
+def connect(url: str) -> Engine:
+    """An engine on the newest schema. Raises WorkspaceError where the database cannot be used."""
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _settle_sqlite)
+    try:
+        _migrate(engine)
+    except DatabaseError as error:
+        engine.dispose()
+        raise WorkspaceError(f"the catalogue {engine.url} cannot be opened", str(error.orig)) from None
+    return engine
+
+
+def insert_new(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Insert the rows whose primary key is not there yet."""
+    insert = _dialect(connection).insert
+    for batch in _batches(list(rows)):
+        connection.execute(insert(table).values(batch).on_conflict_do_nothing())
+
+
+def insert_or_replace(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Insert the rows; where the primary key is there, its other columns take the new values."""
+    insert = _dialect(connection).insert
+    keys = [column.name for column in table.primary_key]
+    for batch in _batches(list(rows)):
+        statement = insert(table).values(batch)
+        changed = {name: statement.excluded[name] for name in batch[0] if name not in keys}
+        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed))
+
+
+def _batches(rows: Sequence[Mapping[str, Any]]) -> Iterable[list[Mapping[str, Any]]]:
+    return (list(rows[i : i + ROWS_PER_STATEMENT]) for i in range(0, len(rows), ROWS_PER_STATEMENT))
+
+
+def _dialect(connection: Connection) -> Any:
+    dialects = {"sqlite": sqlite, "postgresql": postgresql}
+    return dialects[connection.dialect.name]
+
+
+def _settle_sqlite(connection: Any, _record: object) -> None:
+    # WAL with synchronous=NORMAL: readers never wait, and a killed process loses nothing it committed.
+    for setting in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=30000"):
+        connection.execute(f"PRAGMA {setting}")
+
+
+def _migrate(engine: Engine) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    newest = ScriptDirectory.from_config(config).get_current_head()
+    with engine.begin() as connection:
+        present = MigrationContext.configure(connection).get_current_revision()
+        if present != newest:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")

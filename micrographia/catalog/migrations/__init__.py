@@ -1,0 +1,1 @@
+"""How the catalogue grew, one file a step."""

@@ -1,0 +1,153 @@
+"""Apply a function to many items, in this process or in local processes, so that no item can stop the rest.
+
+Outcomes come back in the order of the items, at most a small window of them is in flight, and an item whose
+worker process dies (a crash in native code, the out-of-memory killer) becomes an outcome with its reason.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import islice
+from typing import Generic, Protocol, TypeVar
+
+from micrographia.errors import MicrographiaError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+WINDOW_PER_WORKER = 4
+"""Items in flight per worker: enough to keep it busy, few enough to bound memory."""
+
+
+class Progress(Protocol):
+    """What long work tells of itself; the command line draws it as bars."""
+
+    def begin(self, task: str, total: int | None = None, unit: str = "items") -> None:
+        """A task starts; ``total`` is None where the end is not known."""
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """``count`` more are done; ``note`` is a word on the present state (a loss, a file's name)."""
+
+    def end(self) -> None:
+        """The task that was begun last is over."""
+
+
+class Silent:
+    """The progress of work that nobody watches."""
+
+    def begin(self, task: str, total: int | None = None, unit: str = "items") -> None:
+        """Nothing to show."""
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Nothing to show."""
+
+    def end(self) -> None:
+        """Nothing to show."""
+
+
+SILENT = Silent()
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Item, Result]):
+    """The result for one item, or why there is none."""
+
+    item: Item
+    result: Result | None
+    reason: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a result."""
+        return self.reason is None
+
+
+def available_workers() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def apply(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int = 1
+) -> Iterator[Outcome[Item, Result]]:
+    """Outcomes of ``function`` over ``items``, in their order.
+
+    With more than one worker the function, the items and the results must be picklable, and a worker ends
+    when this process is killed.
+    """
+    if workers < 1:
+        raise ValueError(f"workers is {workers}, at least 1 is needed")
+    if workers == 1:
+        return (_attempt(function, item) for item in items)
+    return _apply_in_processes(function, iter(items), workers)
+
+
+def _attempt(function: Callable[[Item], Result], item: Item) -> Outcome[Item, Result]:
+    try:
+        return Outcome(item, function(item))
+    except MicrographiaError as error:
+        return Outcome(item, None, str(error))
+    except Exception as error:
+        return Outcome(item, None, f"unexpected {type(error).__name__}: {error}")
+
+
+def _apply_in_processes(
+    function: Callable[[Item], Result], items: Iterator[Item], workers: int
+) -> Iterator[Outcome[Item, Result]]:
+    pool = _pool(workers)
+    flying: deque[tuple[Item, Future[Outcome[Item, Result]]]] = deque()
+    try:
+        while True:
+            room = workers * WINDOW_PER_WORKER - len(flying)
+            flying.extend((item, pool.submit(_attempt, function, item)) for item in islice(items, room))
+            if not flying:
+                return
+            future = flying[0][1]
+            try:
+                outcome = future.result()
+            except BrokenProcessPool:
+                pool.shutdown(wait=False)
+                outcomes = [_attempt_alone(function, waiting) for waiting, _ in flying]
+                flying.clear()
+                pool = _pool(workers)
+                yield from outcomes
+                continue
+            flying.popleft()
+            yield outcome
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _attempt_alone(function: Callable[[Item], Result], item: Item) -> Outcome[Item, Result]:
+    """In a process of its own, so that it is known which item ends its worker."""
+    with _pool(1) as pool:
+        try:
+            return pool.submit(_attempt, function, item).result()
+        except BrokenProcessPool:
+            return Outcome(item, None, "the process working on it died (crash or out of memory)")
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # Forking a process that has threads (OpenMP, a progress bar) can deadlock; spawned ones start clean.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    """A worker waits on a queue whose other end it holds itself, so it would outlive a killed parent."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,179 @@
+"""One YAML file says what to do: checked as a whole before any work, and saved beside everything it made."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+
+from micrographia.errors import RecipeError
+
+FolderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class Section(BaseModel):
+    """A part of the recipe: frozen, and a word it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class IngestSection(Section):
+    """Which images belong together, beyond what folders and tables say."""
+
+    group_pattern: str | None = None
+    """Regular expression with one capture group, searched in the file name; what it captures is the group
+    (specimen, series) of the image. Example: "^(specimen[0-9]+)_"."""
+
+    @field_validator("group_pattern")
+    @classmethod
+    def _one_capture_group(cls, pattern: str | None) -> str | None:
+        if pattern is None:
+            return None
+        try:
+            groups = re.compile(pattern).groups
+        except re.error as error:
+            raise ValueError(f"not a regular expression ({error})") from None
+        if groups != 1:
+            raise ValueError(f"needs exactly one capture group, has {groups}")
+        return pattern
+
+
+class SplitSection(Section):
+    """How images are divided into train, validation and test: by group, stratified by class."""
+
+    seed: int = 0
+    """Another seed gives another division."""
+    test: float = Field(default=0.2, gt=0, lt=0.9)
+    """Share of the images kept for the test. Not used where folds are asked for."""
+    validation: float = Field(default=0.1, gt=0, lt=0.9)
+    """Share of the images that are not test, kept to choose the best checkpoint."""
+    folds: int | None = Field(default=None, ge=2, le=50)
+    """For cross-validation: every group is in the test part of exactly one of so many folds."""
+
+
+class TeachSection(Section):
+    """Who writes the questions and answers, and which."""
+
+    teacher: Literal["measured"] = "measured"
+    """measured: answers written from labels, headers and measurements; nothing leaves the machine."""
+    questions: tuple[str, ...] = Field(default=("nanomaterials", "caption", "category"), min_length=1)
+    """Question sets by name; `micrographia teach --list` shows them and the images they fit."""
+    seed: int = 0
+    """Another seed chooses other wordings."""
+
+
+class LabelsStage(Section):
+    """The first stage of tuning: the image encoder learns classes and facts, without words."""
+
+    epochs: int = Field(default=60, ge=0)
+    """Passes over the training images; 0 leaves the stage out."""
+    learning_rate: float = Field(default=3e-3, gt=0)
+    """Highest rate; it rises, then falls to nothing along a cosine."""
+    batch: int = Field(default=32, ge=2)
+    """Images a step."""
+
+
+class TuneSection(Section):
+    """How the student learns."""
+
+    name: FolderName = "assistant"
+    """The student's folder below students/."""
+    family: Literal["mvaema"] = "mvaema"
+    """mvaema: image and text encoders and a decoder, all trained from nothing."""
+    setting: Literal["default", "paper"] = "default"
+    """default: convolutional stem, local and global attention; paper: patches of 32, width 64, 4 heads."""
+    labels: LabelsStage = LabelsStage()
+    epochs: int = Field(default=20, ge=1)
+    """Passes over the training images with questions and answers."""
+    batch: int = Field(default=32, ge=2)
+    """Images a step."""
+    texts_per_image: int = Field(default=4, ge=1)
+    """Question-answer pairs drawn for each image at each step; the image is encoded once for all of them."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Highest rate; halved when the validation loss stands still."""
+    patience: int = Field(default=5, ge=1)
+    """Evaluations without progress after which the rate is halved; after three times as many, tuning ends."""
+    contrastive: bool = True
+    """Image-text contrastive loss (ITC)."""
+    matching: bool = True
+    """Image-text matching loss (ITM)."""
+    language: bool = True
+    """Language-modelling loss on the answers (LM)."""
+    seed: int = 0
+    """Of initial weights, order and views."""
+
+
+class EvaluateSection(Section):
+    """What is asked of the student in the test."""
+
+    questions_per_image: int = Field(default=12, ge=1)
+    """Questions drawn (seeded) for each test image, beside its category and its caption."""
+
+
+class Recipe(Section):
+    """Everything a run does. Fields left out take the values printed here."""
+
+    recipe: str = "mvaema"
+    """The published system or starting point that this recipe follows."""
+    ingest: IngestSection = IngestSection()
+    split: SplitSection = SplitSection()
+    teach: TeachSection = TeachSection()
+    tune: TuneSection = TuneSection()
+    evaluate: EvaluateSection = EvaluateSection()
+    catalog: str | None = None
+    """Address of a database for a team (SQLAlchemy URL); nothing: catalog.sqlite in the workspace."""
+    workers: int | None = Field(default=None, ge=1)
+    """Local processes for reading and measuring; nothing: as many as there are processors."""
+
+
+def parse(text: str, origin: str) -> Recipe:
+    """The recipe in ``text``; ``origin`` names it in errors. Raises RecipeError naming every wrong field."""
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{origin} is not YAML", str(error).replace("\n", " ")) from None
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise RecipeError(f"{origin} holds {type(content).__name__}", "a recipe is fields and values")
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise RecipeError(f"{origin} has wrong fields", _explain(error)) from None
+
+
+def load(path: Path) -> Recipe:
+    """The recipe in the file. Raises RecipeError where it is missing or wrong."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} cannot be read", str(error)) from None
+    return parse(text, str(path))
+
+
+def shipped() -> tuple[str, ...]:
+    """Names of the recipes that come with Micrographia."""
+    folder = resources.files("micrographia.recipes")
+    return tuple(sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")))
+
+
+def shipped_text(name: str) -> str:
+    """The text, comments and all, of a recipe that comes with Micrographia. Raises RecipeError."""
+    if name not in shipped():
+        raise RecipeError(f"there is no recipe {name!r}", f"choose one of {', '.join(shipped())}")
+    return (resources.files("micrographia.recipes") / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_url=False, include_context=False):
+        field = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{field} is not a field of the recipe")
+        else:
+            lines.append(f"{field} is {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}")
+    return "; ".join(lines)

@@ -1,0 +1,75 @@
+"""A folder in which one assistant is made: its recipe, its catalogue, its objects, students and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+from micrographia import recipe
+from micrographia.catalog import Catalog, Objects
+from micrographia.engine import available_workers
+from micrographia.errors import WorkspaceError
+from micrographia.recipe import Recipe
+
+RECIPE = "micrographia.yaml"
+
+
+class Workspace:
+    """An existing workspace. Raises WorkspaceError where the folder is none, RecipeError for a bad recipe."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        if not (self.folder / RECIPE).is_file():
+            raise WorkspaceError(f"{folder} holds no {RECIPE}", f"`micrographia init {folder}` makes one")
+        self.recipe: Recipe = recipe.load(self.folder / RECIPE)
+
+    @classmethod
+    def create(cls, folder: Path, recipe_text: str) -> Workspace:
+        """A new workspace with this recipe. Raises WorkspaceError where there is one already."""
+        recipe.parse(recipe_text, RECIPE)
+        if (folder / RECIPE).exists():
+            raise WorkspaceError(f"{folder} is a workspace already", f"edit {folder / RECIPE} instead")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RECIPE).write_text(recipe_text, encoding="utf-8")
+        return cls(folder)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The records of this workspace."""
+        return Catalog(self.recipe.catalog or f"sqlite:///{self.folder / 'catalog.sqlite'}")
+
+    @cached_property
+    def objects(self) -> Objects:
+        """The original bytes of its files."""
+        return Objects(str(self.folder / "objects"))
+
+    @property
+    def workers(self) -> int:
+        """Local processes to read and measure with."""
+        return self.recipe.workers or available_workers()
+
+    def student_folder(self, fold: int | None = None) -> Path:
+        """Where the student of the recipe lies; in a cross-validation there is one a fold."""
+        name = self.recipe.tune.name
+        return self.folder / "students" / (name if fold is None else f"{name}-fold{fold}")
+
+    def report_folder(self, fold: int | None = None) -> Path:
+        """Where the report on that student lies."""
+        return self.folder / "reports" / self.student_folder(fold).name
+
+    def close(self) -> None:
+        """Give the catalogue's connections back."""
+        if "catalog" in self.__dict__:
+            self.catalog.close()
+
+
+@contextmanager
+def open_workspace(folder: Path) -> Iterator[Workspace]:
+    """The workspace for the length of a block."""
+    workspace = Workspace(folder)
+    try:
+        yield workspace
+    finally:
+        workspace.close()
