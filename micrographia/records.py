@@ -266,3 +266,5 @@ class Score(Record):
     n: int = Field(ge=0)
     groups: int = Field(ge=0)
     unscored: int = Field(default=0, ge=0)
+    interval: str = ""
+    """How the interval was made: which bootstrap, or what took its place."""
