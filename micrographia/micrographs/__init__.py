@@ -1,0 +1,1 @@
+"""Pixels and their scale: image files to checked records, display images, and what looks alike."""

@@ -1,0 +1,169 @@
+"""Image files to stored values: format told by content, sizes checked from the header, nothing repaired."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from micrographia.errors import DamagedFile, ImageTooLarge, UnreadableFile, UnsupportedFormat
+from micrographia.micrographs.formats import bmp, jpeg, png, tiff
+from micrographia.micrographs.header import Header, Pixels, upright
+from micrographia.micrographs.limits import Limits, check_file_size, check_header
+
+SIGNATURES: tuple[tuple[bytes, ModuleType], ...] = (
+    (png.SIGNATURE, png),
+    (jpeg.SIGNATURE, jpeg),
+    *((signature, tiff) for signature in tiff.SIGNATURES),
+    (bmp.SIGNATURE, bmp),
+)
+FOREIGN = (
+    (b"GIF8", "GIF"),
+    (b"%PDF", "PDF"),
+    (b"\x89HDF", "HDF5 (EMD)"),
+    (b"\0\0\0\x03", "Gatan DM3"),
+    (b"\0\0\0\x04", "Gatan DM4"),
+    (b"PK\x03\x04", "ZIP"),
+    (b"RIFF", "WebP or another RIFF"),
+    (b"\0\0\0\x0cjP", "JPEG 2000"),
+)
+"""Formats that people have and we do not read, for the message."""
+BROKEN = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,  # every error of imagecodecs
+    SyntaxError,  # Pillow's word for a bad header
+    TypeError,
+    ValueError,  # tifffile's TiffFileError is one
+    struct.error,
+    zlib.error,
+)
+"""What imagecodecs, tifffile and Pillow raise on damaged content: seen by mutating files."""
+
+
+@dataclass(frozen=True)
+class Raster:
+    """A decoded image. ``pixels`` are upright, (rows, columns) or (rows, columns, 3), in stored bit depth."""
+
+    header: Header
+    pixels: Pixels
+    notes: tuple[str, ...] = ()
+    """What had to be left out or assumed."""
+
+
+def inspect(source: Path | bytes, limits: Limits | None = None, name: str = "") -> Header:
+    """Format, sizes, depth and pages from the header; not a pixel is decoded.
+
+    ``name`` is what messages call the file; by default a path's last part. Raises ``UnsupportedFormat``,
+    ``DamagedFile`` or ``ImageTooLarge``.
+    """
+    with _named(source, name):
+        return _inspect(_load(source, limits or Limits()), limits or Limits())
+
+
+def decode(source: Path | bytes, limits: Limits | None = None, name: str = "") -> Raster:
+    """The first image of the file with its bit depth kept. Raises as ``inspect`` does."""
+    limits = limits or Limits()
+    with _named(source, name):
+        data = _load(source, limits)
+        header = _inspect(data, limits)
+        pixels, notes = _told_by_content(data).decode(data, header)
+        if pixels.shape[:2] != (header.rows, header.columns):
+            raise DamagedFile(
+                f"decodes to {pixels.shape}, its header claims {header.rows} x {header.columns}"
+            )
+        return _finished(header, pixels, notes)
+
+
+@contextmanager
+def _named(source: Path | bytes, name: str) -> Iterator[None]:
+    """Put the file's name before what is wrong with it, and turn the decoders' errors into ours."""
+    name = name or (source.name if isinstance(source, Path) else "image")
+    try:
+        yield
+    except UnreadableFile as error:
+        raise type(error)(f"{name}: {error.what}", error.remedy) from None
+    except MemoryError:
+        raise ImageTooLarge(
+            f"{name}: there is not enough memory to decode it", "cut it into fields"
+        ) from None
+    except BROKEN as error:
+        cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise DamagedFile(f"{name}: cannot be decoded ({cause})", "export it again") from error
+
+
+def _load(source: Path | bytes, limits: Limits) -> bytes:
+    size = source.stat().st_size if isinstance(source, Path) else len(source)
+    if not size:
+        raise DamagedFile("it is empty", "copy it again from where it was taken")
+    check_file_size(size, limits)
+    return source.read_bytes() if isinstance(source, Path) else source
+
+
+def _told_by_content(data: bytes) -> ModuleType:
+    for signature, module in SIGNATURES:
+        if data.startswith(signature):
+            return module
+    kind = next((kind for signature, kind in FOREIGN if data.startswith(signature)), None)
+    what = (
+        f"its content is {kind}" if kind else f"its first bytes, {data[:8].hex(' ')}, are of no image format"
+    )
+    raise UnsupportedFormat(what, "PNG, JPEG, BMP and TIFF are read")
+
+
+def _inspect(data: bytes, limits: Limits) -> Header:
+    header: Header = _told_by_content(data).inspect(data)
+    check_header(header, limits)
+    return header
+
+
+def _finished(header: Header, pixels: Pixels, notes: tuple[str, ...]) -> Raster:
+    """What is done alike for every format: pages, alpha, values that are no numbers, orientation."""
+    said = list(notes)
+    if header.format == "TIFF" and header.pages > 1:
+        said.append(f"the first of {header.pages} pages was taken")
+    if pixels.ndim == 3 and pixels.shape[-1] in (2, 4):
+        pixels, note = _without_alpha(pixels)
+        said.append(note)
+    if pixels.dtype.kind == "f":
+        pixels, n_bad = _finite(pixels)
+        if n_bad:
+            said.append(f"{n_bad} values that are no finite numbers were set to the smallest or largest one")
+    if header.orientation != 1:
+        pixels = upright(pixels, header.orientation)
+        said.append(f"turned upright from orientation {header.orientation}")
+    return Raster(header, pixels, tuple(said))
+
+
+def _without_alpha(pixels: Pixels) -> tuple[Pixels, str]:
+    """Colour over black where it is transparent, as a viewer with a dark background shows it."""
+    colour, alpha = pixels[..., :-1], pixels[..., -1:]
+    colour = colour[..., 0] if colour.shape[-1] == 1 else colour
+    opaque = 1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max)
+    seen = np.count_nonzero(alpha >= opaque) / alpha.size
+    if seen == 1.0:
+        return np.ascontiguousarray(colour), "its opaque alpha channel was left out"
+    weight = (alpha if colour.ndim == 3 else alpha[..., 0]) / opaque
+    over_black = (colour * np.clip(weight, 0, 1)).astype(pixels.dtype)
+    return over_black, f"laid over black: {1 - seen:.1%} of it is transparent"
+
+
+def _finite(pixels: Pixels) -> tuple[Pixels, int]:
+    """Not-a-number and minus infinity become the smallest finite value, plus infinity the largest."""
+    finite = np.isfinite(pixels)
+    n_bad = pixels.size - int(np.count_nonzero(finite))
+    if n_bad == pixels.size:
+        raise DamagedFile("none of its values is a finite number")
+    if not n_bad:
+        return pixels, 0
+    low, high = pixels[finite].min(), pixels[finite].max()
+    return np.nan_to_num(pixels, nan=low, posinf=high, neginf=low), n_bad
