@@ -1,0 +1,43 @@
+"""The pinned versions, the licence and the stamps are what the Makefile and a packager rely on."""
+
+import re
+import tomllib
+from importlib.metadata import distributions, version
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def pins() -> dict[str, str]:
+    lines = (CHECKOUT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = [line for line in lines if line and not line.startswith("#")]
+    return dict(re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)", line).groups() for line in pinned)
+
+
+def test_every_declared_dependency_is_pinned_within_its_bounds():
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pinned = {canonicalize_name(name): number for name, number in pins().items()}
+    declared = [Requirement(r) for r in project["dependencies"] + project["optional-dependencies"]["dev"]]
+    assert declared
+    for requirement in declared:
+        assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), requirement
+
+
+def test_what_is_installed_satisfies_the_pins():
+    installed = {canonicalize_name(d.name) for d in distributions()}
+    wrong = {
+        name: version(name)
+        for name, number in pins().items()
+        if canonicalize_name(name) in installed and not SpecifierSet(f"=={number}").contains(version(name))
+    }
+    assert wrong == {}
+
+
+def test_the_licence_is_the_one_the_package_declares():
+    text = (CHECKOUT / "LICENSE").read_text(encoding="utf-8")
+    assert "Apache License" in text and "Version 2.0, January 2004" in text
+    assert "The Micrographia authors" in text
