@@ -25,26 +25,28 @@ def commonest(training: Sequence[str]) -> Ranking:
     return tuple((value, count / len(training)) for value, count in counts)
 
 
-def nearest(training: FloatArray, test: FloatArray, k: int) -> tuple[NDArray[np.int64], FloatArray]:
-    """The ``k`` nearest training embeddings by cosine, exactly (faiss): indices and cosines, both (test, k).
+def nearest(training: FloatArray, test: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
+    """The nearest training embedding of each test embedding by cosine, exactly (faiss): index and cosine.
 
-    Embeddings are (image, dimension); fewer than ``k`` training images give as many columns as there are.
-    Raises ValueError where an embedding has no direction (zero, infinite or not a number).
+    Embeddings are (image, dimension), the answers (test image,). Raises ValueError where an embedding has no
+    direction (zero, infinite or not a number).
     """
     directions, queries = _directions(training), _directions(test)
     index = faiss.IndexFlatIP(directions.shape[1])
     index.add(directions)
-    cosines, rows = index.search(queries, min(k, len(directions)))
-    return rows, cosines
+    cosines, rows = index.search(queries, 1)
+    return rows[:, 0], cosines[:, 0]
 
 
 def nearest_classes(training: FloatArray, labels: Sequence[str], test: FloatArray) -> list[tuple[str, ...]]:
     """For each test image, the classes in the order of their nearest training image.
 
-    The first is the class of the nearest neighbour.
+    The first is the class of the nearest neighbour; ties stand in alphabetical order.
     """
-    rows, _ = nearest(training, test, k=len(training))
-    return [tuple(dict.fromkeys(labels[i] for i in row)) for row in rows]
+    classes = sorted(set(labels))
+    given = np.asarray(labels)
+    cosines = np.stack([nearest(training[given == name], test)[1] for name in classes], axis=1)
+    return [tuple(classes[i] for i in row) for row in np.argsort(-cosines, axis=1, kind="stable")]
 
 
 def nearest_answers(training: FloatArray, answers: Sequence[str | None], test: FloatArray) -> list[str]:
@@ -55,8 +57,8 @@ def nearest_answers(training: FloatArray, answers: Sequence[str | None], test: F
     answered = [index for index, answer in enumerate(answers) if answer is not None]
     if not answered:
         raise ValueError("no training image has an answer to this question")
-    rows, _ = nearest(training[answered], test, k=1)
-    return [str(answers[answered[row[0]]]) for row in rows]
+    rows, _ = nearest(training[answered], test)
+    return [str(answers[answered[row]]) for row in rows]
 
 
 def noise_image(shape: tuple[int, ...], seed: int) -> NDArray[np.uint8]:

@@ -4,8 +4,8 @@ Every metric is a function of sums over samples. Whole groups (specimen, series,
 replacement and their sums added up: the cluster bootstrap (Davison and Hinkley, "Bootstrap Methods and their
 Application", 1997, section 3.8; Field and Welsh, J. R. Statist. Soc. B 69, 2007,
 doi:10.1111/j.1467-9868.2007.00593.x). With few groups its intervals are too narrow (Cameron, Gelbach and
-Miller, Rev. Econ. Stat. 90, 2008, doi:10.1162/rest.90.3.414), and where all answers are right it has no width;
-another method then takes its place, and ``Interval.method`` says which.
+Miller, Rev. Econ. Stat. 90, 2008, doi:10.1162/rest.90.3.414), and where all answers are right it has no
+width; another method then takes its place, and ``Interval.method`` says which.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Interval(NamedTuple):
             n=self.n,
             groups=self.groups,
             unscored=unscored,
+            interval=self.method,
         )
 
 
@@ -93,7 +94,7 @@ def corpus(
         method = "one group: the whole range"
     elif len(sums) < FEW_GROUPS:
         low, high = _student_interval(sums, statistic, value, bounds)
-        method = f"delete-one-group jackknife, t with {len(sums) - 1} degrees of freedom"
+        method = "delete-one-group jackknife, Student's t"
     else:
         low, high = _bca_interval(sums, statistic, value, seed)
         method = f"BCa cluster bootstrap, {RESAMPLES} resamples"
@@ -115,7 +116,7 @@ def proportion(right: ArrayLike, groups: Sequence[str], seed: int = 0) -> Interv
     hits_in_n = by_bootstrap.value * n
     low = float(stats.beta.ppf(_TAILS[0], hits_in_n, n - hits_in_n + 1)) if hits_in_n > 0 else 0.0
     high = float(stats.beta.ppf(_TAILS[1], hits_in_n + 1, n - hits_in_n)) if hits_in_n < n else 1.0
-    return by_bootstrap._replace(low=low, high=high, method=f"Clopper-Pearson, {n:.1f} effective samples")
+    return by_bootstrap._replace(low=low, high=high, method="Clopper-Pearson on effective samples")
 
 
 def effective_samples(right: ArrayLike, groups: Sequence[str]) -> float:
@@ -153,7 +154,7 @@ def paired_difference(
 
 
 def jackknife_variance(sums: FloatArray, statistic: Statistic) -> float:
-    """Variance of a metric by leaving out one group at a time; 0 for one group. ``sums`` is (group, column)."""
+    """Variance of a metric by leaving out one group at a time; ``sums`` is (group, column)."""
     left_out = statistic(sums.sum(axis=0) - sums)
     return float((len(sums) - 1) * np.var(left_out))
 

@@ -103,8 +103,8 @@ def rouge(answer: Words, references: Sequence[Words]) -> tuple[float, float, flo
     """
     scored = [(_rouge_scorer(*_ROUGE_N).score(r, answer), r) for r in references]
     rouge1, rouge2 = (max(s[kind].fmeasure for s, _ in scored) for kind in _ROUGE_N)
-    bounded = [(s["rouge1"].fmeasure, r) for s, r in scored]
-    rouge_l = _best(bounded, lambda r: _rouge_scorer("rougeL").score(r, answer)["rougeL"].fmeasure)
+    bounded = [(float(s["rouge1"].fmeasure), r) for s, r in scored]
+    rouge_l = _best(bounded, lambda r: float(_rouge_scorer("rougeL").score(r, answer)["rougeL"].fmeasure))
     return rouge1, rouge2, rouge_l
 
 
@@ -123,7 +123,7 @@ def meteor(answer: Words, references: Sequence[Words]) -> float:
         if not matches:
             return 0.0
         mean = matches / (_ALPHA * len(reference) + (1 - _ALPHA) * len(answer))
-        return mean * (1 - _GAMMA / matches**_BETA)
+        return float(mean * (1 - _GAMMA / matches**_BETA))
 
     weights = {"alpha": _ALPHA, "beta": _BETA, "gamma": _GAMMA}
     return _best(
