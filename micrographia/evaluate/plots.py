@@ -22,6 +22,7 @@ _INK = "#010203"
 _RIGHT, _WRONG = (0.12, 0.53, 0.62), (0.85, 0.42, 0.10)
 _LINES = ("#1f889e", "#d96b1a", "#7a6fc0", "#5c8f2f", "#b4477a")
 _MOST_ANNOTATED, _MOST_MARKED = 24, 40
+_METADATA = ("Creator", "Date", "Format", "Type")
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,7 @@ def _svg(figure: Figure, name: str) -> str:
         text.set_parse_math(False)
     buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        FigureCanvasSVG(figure).print_svg(
-            buffer, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        )
+        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(_METADATA))
     drawing = buffer.getvalue()
     drawing = drawing[drawing.index("<svg") :].replace(_INK, "currentColor")
     return re.sub(r'(\bid="|url\(#|href="#)', rf"\1{name}-", drawing)
