@@ -1,0 +1,10 @@
+"""Drawn micrographs of the ten categories, with exact truth.
+
+A family of shapes draws a height map (``scene``, ``solids``, ``fields``), ``imaging`` looks at it as an
+electron microscope does, ``databar`` adds the maker's strip, and ``truth`` holds what is exactly known.
+"""
+
+from micrographia.phantoms.picture import CATEGORIES, VARIETIES, draw
+from micrographia.phantoms.truth import DatabarTruth, ObjectTruth, Phantom, Truth
+
+__all__ = ["CATEGORIES", "VARIETIES", "DatabarTruth", "ObjectTruth", "Phantom", "Truth", "draw"]
