@@ -14,8 +14,14 @@ The rooms, in the order a file walks through them:
 
 ``records`` holds what crosses rooms, ``catalog`` keeps it, ``engine`` runs work over many items,
 ``recipe`` says what to do and ``workspace`` is the folder in which it is done.
+
+The one import below makes the Auto classes of ``transformers`` know our students; it loads neither.
 """
 
 from importlib.metadata import version
 
+from micrographia.students.registration import register_students
+
 __version__ = version("micrographia")
+
+register_students()

@@ -1,0 +1,255 @@
+"""MVaEMa: a small assistant for micrographs, trained from nothing (Sakhinana 2024, "Multi-Modal
+Instruction-Tuning Small-Scale Language-and-Vision Assistant for Semiconductor Electron Micrograph Analysis").
+
+    pixels -> eye -> <cls>  ........................ ITC ........................  <cls> text encoder <- text
+                  -> tokens -> image-grounded encoder  <Encode> text                -> match or not      (ITM)
+                            -> image-grounded decoder  question <Decode> answer <EOS> -> next token      (LM)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
+from transformers import initialization as init
+from transformers.generation import GenerationMixin
+from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
+
+from micrographia.errors import StudentError
+from micrographia.students import losses
+from micrographia.students.configuration import MVaEMaConfig
+from micrographia.students.text import KeyValue, TextStack
+from micrographia.students.vision import VisionEncoder
+
+COLDEST, HOTTEST = 0.001, 0.5
+"""Between these the learnt temperature is held (BLIP's own limits)."""
+
+LOGITS_AT_ONCE = 1 << 22
+"""How many logits ``score_labels`` holds at a time: 16 MiB in float32."""
+
+
+@dataclass
+class MVaEMaOutput(ModelOutput):
+    """``loss`` is the sum of those of ``itc``, ``itm`` and ``lm`` that were computed.
+
+    ``logits`` (T, L, vocabulary) stand where no labels were given.
+    """
+
+    loss: Tensor | None = None
+    itc: Tensor | None = None
+    itm: Tensor | None = None
+    lm: Tensor | None = None
+    logits: Tensor | None = None
+    past_key_values: EncoderDecoderCache | None = None
+
+
+class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin):
+    """Eye, text encoder, image-grounded encoder and image-grounded decoder."""
+
+    config_class = MVaEMaConfig
+    config: MVaEMaConfig
+    main_input_name = "input_ids"
+    input_modalities = ("image", "text")
+    _supports_sdpa = True
+
+    def __init__(self, config: MVaEMaConfig) -> None:
+        super().__init__(config)
+        d, seen = config.hidden_size, config.vision_config.hidden_size
+        self.vision = VisionEncoder(config.vision_config)
+        self.text = TextStack(config)
+        self.project_image = nn.Linear(seen, config.projection_size)
+        self.project_text = nn.Linear(d, config.projection_size)
+        self.match = nn.Linear(d, 1)
+        self.temperature = nn.Parameter(torch.empty(()))
+        self.post_init()
+        self.generation_config.max_new_tokens = config.max_position_embeddings // 2
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if module is self:
+            init.constant_(self.temperature, self.config.initial_temperature)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The token embedding, which is the output embedding too."""
+        return self.text.tokens
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Used by ``resize_token_embeddings``."""
+        self.text.tokens = value
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        labels: Tensor | None = None,
+        image_index: Tensor | None = None,
+        itc_input_ids: Tensor | None = None,
+        itc_attention_mask: Tensor | None = None,
+        groups: Tensor | None = None,
+        image_tokens: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: EncoderDecoderCache | DynamicCache | None = None,
+        use_cache: bool = False,
+        logits_to_keep: int = 0,
+    ) -> MVaEMaOutput:
+        """Losses where ``labels`` or ``itc_input_ids`` are given, otherwise the next token's logits.
+
+        ``pixel_values`` (B, C, H, W), each encoded once. ``input_ids`` (T, L): T >= B rows of question,
+        ``<Decode>``, answer, ``<EOS>``; row t is about image ``image_index[t]``, or image t without it.
+        ``labels`` (T, L): the ids again, ``losses.IGNORED`` on all but the answer and its ``<EOS>``.
+        ``itc_input_ids`` (B, K): one plain text for each image, without special tokens; ITC and ITM need
+        it. ``groups`` (B,) whole numbers: images whose texts may be true of each other.
+        ``image_tokens`` (T, N, d) stand for ``pixel_values`` that have been encoded before.
+
+        Raises ``StudentError`` for images or texts of a size that the student was not made for.
+        """
+        seen = None if pixel_values is None else self.vision(pixel_values)
+        cache = _paired(past_key_values, use_cache)
+        image = self._remember(image_tokens if seen is None else seen.tokens, cache)
+        parts: dict[str, Tensor] = {}
+        if seen is not None and itc_input_ids is not None:
+            parts |= self._compare(seen.cls, image, itc_input_ids, itc_attention_mask, groups)
+        if labels is None and input_ids is None:
+            return MVaEMaOutput(loss=_total(parts), **parts)
+        if image_index is not None:
+            image = rows_of(image, image_index)
+        hidden = self.text.decode(input_ids, attention_mask, position_ids, image, cache)
+        if labels is None:
+            logits = self.text.logits(hidden[:, -logits_to_keep:])
+            return MVaEMaOutput(loss=_total(parts), **parts, logits=logits, past_key_values=cache)
+        if self.config.lm:
+            answer = labels[:, 1:] != losses.IGNORED
+            parts["lm"] = losses.language_loss(
+                self.text.logits(hidden[:, :-1][answer]), labels[:, 1:][answer]
+            )
+        return MVaEMaOutput(loss=_total(parts), **parts)
+
+    def _remember(self, image_tokens: Tensor | None, cache: EncoderDecoderCache | None) -> list[KeyValue]:
+        """Each layer's keys and values of the images, kept in ``cache`` from the first step on."""
+        if cache is not None and cache.is_updated:
+            return [(layer.keys, layer.values) for layer in cache.cross_attention_cache.layers]
+        if image_tokens is None:
+            raise StudentError("there is no image", "give pixel_values or image_tokens")
+        image = self.text.remember(image_tokens)
+        if cache is not None:
+            for layer, (key, value) in enumerate(image):
+                cache.cross_attention_cache.update(key, value, layer)
+                cache.is_updated[layer] = True
+        return image
+
+    def _compare(
+        self,
+        image_cls: Tensor,
+        image: list[KeyValue],
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+        groups: Tensor | None,
+    ) -> dict[str, Tensor]:
+        """ITC and ITM over the batch, where they are switched on."""
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        same = losses.same_text(input_ids, mask)
+        groups = torch.arange(len(input_ids), device=same.device) if groups is None else groups
+        related = groups[:, None] == groups
+        similarity = self._similarity(image_cls, input_ids, mask)
+        parts = {}
+        if self.config.itc:
+            parts["itc"] = losses.contrastive_loss(similarity, same, related)
+        pairs = losses.matching_pairs(similarity.detach(), same | related, sample=self.training)
+        if self.config.itm and pairs is not None:
+            images, texts, labels = pairs
+            ids, mask = self._headed(self.config.encode_token_id, input_ids[texts], mask[texts])
+            fused = self.text.encode(ids, mask, rows_of(image, images))[:, 0]
+            parts["itm"] = losses.matching_loss(self.match(fused).squeeze(1), labels)
+        return parts
+
+    def _similarity(self, image_cls: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Cosine of every image with every text over the temperature, (B, B)."""
+        if self.training:
+            with torch.no_grad():
+                self.temperature.clamp_(COLDEST, HOTTEST)
+        ids, mask = self._headed(self.config.cls_token_id, input_ids, attention_mask)
+        images = F.normalize(self.project_image(image_cls), dim=-1)
+        texts = F.normalize(self.project_text(self.text.encode(ids, mask)[:, 0]), dim=-1)
+        return images @ texts.T / self.temperature
+
+    def _headed(self, token: int, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The texts and their mask with ``token`` put first."""
+        return F.pad(input_ids, (1, 0), value=token), F.pad(attention_mask, (1, 0), value=1)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        inputs: Tensor | None = None,
+        *args: Any,
+        pixel_values: Tensor | None = None,
+        image_index: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """``transformers``' own ``generate``; the images are encoded once, before any beam is split.
+
+        ``inputs`` or ``input_ids`` are questions, each closed by ``<Decode>`` and padded on the left;
+        ``image_index`` says which image each is about, as in ``forward``.
+        """
+        if pixel_values is not None:
+            tokens = self.vision(pixel_values).tokens
+            kwargs["image_tokens"] = tokens if image_index is None else tokens[image_index]
+        return super().generate(inputs, *args, **kwargs)
+
+    @torch.no_grad()
+    def score_labels(
+        self, pixel_values: Tensor, prompt_ids: Tensor, label_ids: Tensor, prompt_mask: Tensor | None = None
+    ) -> Tensor:
+        """Log-probability (B, K) of each of K class texts, given the image and the question.
+
+        log p_k = log softmax_k (sum_i log P(w_ki | w_k<i, image, question)), the sum over the tokens of
+        class text k, ``<EOS>`` among them: the likelihood of just this answer, normalised over the K.
+
+        ``prompt_ids`` is one question (P,) for all images or (B, P) padded on the left, with
+        ``prompt_mask``; it ends in ``<Decode>``. ``label_ids`` (K, L), each ending in ``<EOS>``, padded
+        on the right with ``<pad>``. The question is read once for each image; images are taken so many at
+        a time that ``LOGITS_AT_ONCE`` holds.
+        """
+        prompts = prompt_ids.expand(len(pixel_values), -1)
+        mask = torch.ones_like(prompts) if prompt_mask is None else prompt_mask.expand_as(prompts)
+        at_once = max(1, LOGITS_AT_ONCE // (label_ids.numel() * self.config.vocab_size))
+        chunks = zip(pixel_values.split(at_once), prompts.split(at_once), mask.split(at_once), strict=True)
+        return torch.cat([self._likelihoods(*chunk, label_ids) for chunk in chunks]).log_softmax(1)
+
+    def _likelihoods(self, pixel_values: Tensor, prompts: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+        """Summed log-likelihood (B, K) of each label after each prompt."""
+        asked = self(prompts, mask, pixel_values, use_cache=True, logits_to_keep=1)
+        first = asked.logits[:, -1].log_softmax(-1)[:, labels[:, 0]]
+        images, (count, length) = len(prompts), labels.shape
+        if length == 1:
+            return first
+        cache = asked.past_key_values
+        cache.batch_repeat_interleave(count)
+        rows = labels.repeat(images, 1)
+        mask = F.pad(mask.repeat_interleave(count, 0), (0, length - 1), value=1)
+        logits = self(rows[:, :-1], mask, past_key_values=cache).logits
+        target = rows[:, 1:].masked_fill(rows[:, 1:] == self.config.pad_token_id, losses.IGNORED)
+        rest = -F.cross_entropy(logits.transpose(1, 2), target, reduction="none")
+        return first + rest.sum(1).view(images, count)
+
+
+def rows_of(image: list[KeyValue], index: Tensor) -> list[KeyValue]:
+    """Keys and values of the images ``index``, one for each row of text."""
+    return [(key[index], value[index]) for key, value in image]
+
+
+def _total(parts: dict[str, Tensor]) -> Tensor | None:
+    return sum(parts.values(), start=torch.zeros(())) if parts else None
+
+
+def _paired(cache: EncoderDecoderCache | DynamicCache | None, use_cache: bool) -> EncoderDecoderCache | None:
+    """A cache with a place for the text and one for the image."""
+    if (cache is None and not use_cache) or isinstance(cache, EncoderDecoderCache):
+        return cache
+    return EncoderDecoderCache(DynamicCache() if cache is None else cache, DynamicCache())

@@ -1,0 +1,132 @@
+"""Images and words as the student takes them, and its token ids back to words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+from transformers.feature_extraction_utils import BatchFeature
+from transformers.image_processing_utils import BaseImageProcessor
+from transformers.processing_utils import ProcessorMixin
+
+from micrographia.errors import StudentError
+from micrographia.micrographs.display import to_display
+
+Picture = Image.Image | NDArray[Any]
+"""A PIL image, or an array (rows, columns), (rows, columns, 1), (rows, columns, 3) or (rows, columns, 4)."""
+
+
+class MVaEMaImageProcessor(BaseImageProcessor):
+    """Images of any size and depth to ``pixel_values`` in [-1, 1].
+
+    The whole image is scaled to a square, as in the paper: nothing is cut away. Resampling is bicubic with
+    a filter as wide as the reduction, so that fine structure does not alias. A grey student gets the luma
+    of a colour image, a colour student a grey image three times. Depths other than 8 bits go through
+    ``micrographs.display``, by percentiles, since a plain conversion makes a 16-bit micrograph white.
+    """
+
+    model_input_names = ["pixel_values"]  # noqa: RUF012  (the name and type that transformers reads)
+
+    def __init__(self, image_size: int = 128, channels: int = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.image_size = image_size
+        self.channels = channels
+
+    def preprocess(
+        self, images: Picture | Sequence[Picture], return_tensors: str | None = "pt", **_: Any
+    ) -> BatchFeature:
+        """``pixel_values`` (B, channels, image_size, image_size). Raises ``StudentError`` for other arrays."""
+        pictures = [images] if isinstance(images, (Image.Image, np.ndarray)) else images
+        prepared = np.stack([self._prepare(picture) for picture in pictures])
+        return BatchFeature({"pixel_values": prepared}, tensor_type=return_tensors)
+
+    def _prepare(self, picture: Picture) -> NDArray[np.float32]:
+        pixels = eight_bits(picture)
+        image = Image.fromarray(pixels).convert("L" if self.channels == 1 else "RGB")
+        square = image.resize((self.image_size, self.image_size), Image.Resampling.BICUBIC)
+        values = np.asarray(square, np.float32) / 127.5 - 1
+        return values[None] if self.channels == 1 else values.transpose(2, 0, 1)
+
+
+def eight_bits(picture: Picture) -> NDArray[np.uint8]:
+    """(rows, columns) or (rows, columns, 3); transparency is dropped. Raises ``StudentError``."""
+    if isinstance(picture, Image.Image):
+        picture = _values(picture)
+    if picture.ndim == 3 and picture.shape[2] in (1, 4):
+        picture = picture[..., 0] if picture.shape[2] == 1 else picture[..., :3]
+    if picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (3,)) or 0 in picture.shape:
+        raise StudentError(
+            f"an image array has shape {picture.shape}", "give (rows, columns) or (rows, columns, 3)"
+        )
+    return to_display(picture)[0]
+
+
+def _values(image: Image.Image) -> NDArray[Any]:
+    """The stored values where PIL holds one number for each pixel, otherwise grey or colour of 8 bits."""
+    if image.mode.startswith(("I", "F", "L")) and image.mode != "LA":
+        return np.asarray(image)
+    return np.asarray(image.convert("L" if image.mode in ("1", "LA", "La") else "RGB"))
+
+
+class MVaEMaProcessor(ProcessorMixin):
+    """``MVaEMaImageProcessor`` and tokenizer.
+
+        question <Decode> answer <EOS>
+
+    is what the student learns; called with images and questions, it makes what ``generate`` takes.
+    """
+
+    image_processor: MVaEMaImageProcessor
+    tokenizer: PreTrainedTokenizerFast
+
+    def __init__(self, image_processor: MVaEMaImageProcessor, tokenizer: PreTrainedTokenizerFast) -> None:
+        super().__init__(image_processor, tokenizer)
+
+    def __call__(
+        self,
+        images: Picture | Sequence[Picture] | None = None,
+        text: str | Sequence[str] | None = None,
+        return_tensors: str = "pt",
+        **_: Any,
+    ) -> BatchFeature:
+        """``pixel_values`` of the images, ``input_ids`` and ``attention_mask`` of the questions.
+
+        Questions are closed by ``<Decode>`` and padded on the left.
+        """
+        data: dict[str, Any] = {}
+        if images is not None:
+            data |= self.image_processor.preprocess(images, return_tensors=return_tensors)
+        if text is not None:
+            questions = [text] if isinstance(text, str) else text
+            rows = [self.question(question) for question in questions]
+            data |= self.tokenizer.pad(
+                {"input_ids": rows}, padding_side="left", return_tensors=return_tensors
+            )
+        return BatchFeature(data)
+
+    def words(self, text: str) -> list[int]:
+        """The ids of a text, without special tokens."""
+        return list(self.tokenizer(text.strip(), add_special_tokens=False)["input_ids"])
+
+    def question(self, text: str) -> list[int]:
+        """The ids of a question, closed by ``<Decode>``."""
+        return [*self.words(text), self.tokenizer.bos_token_id]
+
+    def answer(self, text: str) -> list[int]:
+        """The ids of an answer, closed by ``<EOS>``."""
+        return [*self.words(text), self.tokenizer.eos_token_id]
+
+    def answers(self, texts: Sequence[str]) -> Tensor:
+        """Answers (K, L) padded on the right, as ``score_labels`` takes its class texts."""
+        rows = [torch.tensor(self.answer(text)) for text in texts]
+        return torch.nn.utils.rnn.pad_sequence(rows, True, float(self.tokenizer.pad_token_id))
+
+    def said(self, sequences: Tensor, input_ids: Tensor) -> list[str]:
+        """What ``generate`` added to the questions ``input_ids``, in words."""
+        return self.batch_decode(sequences[:, input_ids.shape[1] :], skip_special_tokens=True)
