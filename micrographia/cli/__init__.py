@@ -1,0 +1,56 @@
+"""The command line: one thin file a verb, which parses, calls and prints. Rooms load when a verb runs."""
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from micrographia.cli.console import say
+from micrographia.cli.init import init
+from micrographia.cli.status import status
+from micrographia.errors import MicrographiaError, RecipeError
+
+__all__ = ["app"]
+
+
+class Verbs(TyperGroup):
+    """What a user can mend is said in one line; a traceback is left for what only we can mend."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Exit status 1: something asked for was not done; 2: recipe or options; 130: interrupted."""
+        try:
+            return super().invoke(ctx)
+        except MicrographiaError as error:
+            say(f"error: {error}", style="bold red")
+            raise typer.Exit(2 if isinstance(error, RecipeError) else 1) from None
+        except KeyboardInterrupt:
+            say("interrupted: what was done is kept, and the next run goes on from there")
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=Verbs,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=(
+        "See it first: [bold]micrographia quickstart[/]. Then with your own images: "
+        "[bold]micrographia init LAB[/], [bold]micrographia run --lab LAB IMAGES[/], "
+        "[bold]micrographia ask --lab LAB IMAGE[/]."
+    ),
+)
+
+for verb in (init, status):
+    app.command()(verb)
+
+
+@app.callback()
+def micrographia() -> None:
+    """A lab's micrographs and papers in; a small private assistant for them out.
+
+    The verbs stand in the order of the work; each goes on where it was stopped.
+
+    Exit status: 0 all done, 1 something asked for was not done, 2 wrong recipe or option, 130 interrupted.
+    """

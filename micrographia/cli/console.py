@@ -1,0 +1,51 @@
+"""What the verbs share: where words go, and the options that mean the same everywhere.
+
+Results go to stdout, all else (progress, remarks, errors) to stderr, so that output can be piped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from micrographia.cli.progress import shown_on
+from micrographia.engine import Progress
+
+if TYPE_CHECKING:
+    from micrographia.workspace import Workspace
+
+Lab = Annotated[Path, typer.Option("--lab", "-l", help="The workspace: a folder made by `init`.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout, nothing else.")]
+
+HERE = Path()
+
+
+def say(words: str, style: str = "") -> None:
+    """A remark to the person at the terminal. Brackets in it are brackets, not markup."""
+    Console(stderr=True, highlight=False).print(words, style=style, markup=False, soft_wrap=True)
+
+
+def show(result: Any) -> None:
+    """A result in words or as a table."""
+    Console(highlight=False).print(result)
+
+
+def show_json(result: Mapping[str, Any]) -> None:
+    """A result for a script."""
+    typer.echo(json.dumps(result, ensure_ascii=False, allow_nan=False))
+
+
+@contextmanager
+def at_work(lab: Path, quiet: bool) -> Iterator[tuple[Workspace, Progress]]:
+    """The workspace and the progress of one verb."""
+    from micrographia.workspace import open_workspace
+
+    with open_workspace(lab) as workspace, shown_on(Console(stderr=True), quiet) as progress:
+        yield workspace, progress
