@@ -26,7 +26,7 @@ def check_facts(stated: Mapping[str, str], record: Mapping[str, str]) -> tuple[C
     """Compare what an answer states with the record of that question, both subject -> value.
 
     The record's facts come first, in its order, then the unsupported ones. Values are equal where their words
-    are (``metrics.words``): case and the way a unit is encoded do not matter.
+    are (``metrics.words``), however a unit is encoded. Case matters only beside a number: MPa is not mPa.
     """
     recorded = tuple(
         CheckedFact(subject, stated.get(subject), value, _verdict(stated.get(subject), value))
@@ -72,4 +72,5 @@ def _verdict(stated: str | None, recorded: str) -> Verdict:
 
 
 def _same(one: str, other: str) -> bool:
-    return one == other or (words(one) == words(other) != ())
+    numeric = any(character.isdigit() for character in one)
+    return one == other or (words(one, numeric) == words(other, numeric) != ())
