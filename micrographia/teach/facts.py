@@ -1,0 +1,153 @@
+"""What is known of one micrograph, one fact a subject: its class, its header, its levels, and its limits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from micrographia.records import CANNOT_TELL, Measurement, Micrograph, Quantity, Record
+from micrographia.teach.levels import LEVELS, direction_at
+
+CLASS, DIRECTION = "class", "direction"
+
+HEADER_SUBJECTS = ("image size", "bit depth", "pixel size", "field width", "technique", "voltage")
+"""What the file's header or the lab's table tells, never the pixels."""
+
+ALWAYS_LIMITS = (
+    "composition",
+    "application",
+    "environment",
+    "height",
+    "change",
+    "origin",
+    "editing",
+    "contact",
+    "function",
+    "cause",
+    "properties",
+)
+"""What a single grey image does not show, whatever it is of: see docs/teach.md for each."""
+
+
+class Fact(Record):
+    """What can be said of a micrograph about one subject, and what it rests on."""
+
+    subject: str
+    value: str
+    quantity: Quantity | None = None
+    kind: Literal["label", "measured", "metadata", "limit"]
+    evidence: str
+    directional: bool = False
+
+
+Facts = Mapping[str, Fact]
+
+
+def facts_of(micrograph: Micrograph, measurements: Sequence[Measurement]) -> dict[str, Fact]:
+    """Every fact of the micrograph by subject. A subject of which nothing is known is not there."""
+    label = [] if micrograph.label is None else [_label(micrograph.label)]
+    limits = [_limit(subject, "a single grey image") for subject in ALWAYS_LIMITS]
+    facts = [*label, *_header(micrograph), *_measured(measurements), *limits]
+    return {fact.subject: fact for fact in facts}
+
+
+def header_line(facts: Facts) -> str:
+    """The header as words for a question about it, since no student can see it in the pixels."""
+    told = (facts[subject] for subject in HEADER_SUBJECTS if subject in facts)
+    words = (f"{f.subject} {'unknown' if f.value == CANNOT_TELL else f.value}" for f in told)
+    return f"Header: {'; '.join(words)}."
+
+
+def printed_length(nanometres: float) -> str:
+    """A length with three significant digits in nm, µm or mm."""
+    for unit, size in (("nm", 1.0), ("µm", 1e3), ("mm", 1e6)):
+        number = float(f"{nanometres / size:.3g}")
+        if number < 1000 or unit == "mm":
+            return f"{number:g} {unit}"
+    raise AssertionError("unreachable: mm takes any length")
+
+
+def _label(label: str) -> Fact:
+    return Fact(subject=CLASS, value=label, kind="label", evidence="label")
+
+
+def _limit(subject: str, evidence: str) -> Fact:
+    return Fact(subject=subject, value=CANNOT_TELL, kind="limit", evidence=evidence)
+
+
+def _header(micrograph: Micrograph) -> list[Fact]:
+    size = f"{micrograph.width} × {micrograph.height} px"
+    voltage = micrograph.instrument.accelerating_voltage
+    technique = re.sub(r"[\s.,;:]+", " ", micrograph.instrument.technique or "").strip()
+    return [
+        _told("image size", size, None, "width, height"),
+        _told("bit depth", f"{micrograph.bits} bit", Quantity(value=micrograph.bits, unit="bit"), "bits"),
+        *_scale(micrograph),
+        _told("technique", technique, None, "instrument.technique")
+        if technique
+        else _limit("technique", "instrument.technique is not known"),
+        *([] if voltage is None else [_voltage(voltage)]),
+    ]
+
+
+def _scale(micrograph: Micrograph) -> list[Fact]:
+    pixel = micrograph.scale.pixel_size_nm
+    if pixel is None:
+        evidence = f"scale verdict: {micrograph.scale.verdict}"
+        return [_limit("pixel size", evidence), _limit("absolute size", evidence)]
+    source = f"scale from {micrograph.scale.readings[0].source}"
+    width = pixel * micrograph.width
+    return [
+        _told("pixel size", printed_length(pixel), Quantity(value=pixel, unit="nm"), source),
+        _told("field width", printed_length(width), Quantity(value=width, unit="nm"), source),
+    ]
+
+
+def _voltage(voltage: Quantity) -> Fact:
+    return _told("voltage", f"{voltage.value:g} {voltage.unit}", voltage, "instrument.accelerating_voltage")
+
+
+def _told(subject: str, value: str, quantity: Quantity | None, evidence: str) -> Fact:
+    return Fact(subject=subject, value=value, quantity=quantity, kind="metadata", evidence=evidence)
+
+
+def _measured(measurements: Sequence[Measurement]) -> list[Fact]:
+    taken = {m.name: m for m in measurements}
+    graded = [
+        _graded(subject, taken[levels.measurement])
+        for subject, levels in LEVELS.items()
+        if levels.measurement in taken
+    ]
+    return [*graded, *_direction(taken.get(DIRECTION))]
+
+
+def _graded(subject: str, measurement: Measurement) -> Fact:
+    if measurement.quantity is None:
+        return _limit(subject, f"{measurement.name}: {measurement.refused}")
+    level = LEVELS[subject].level(measurement.quantity.value)
+    return Fact(
+        subject=subject,
+        value=level,
+        quantity=measurement.quantity,
+        kind="measured",
+        evidence=measurement.name,
+    )
+
+
+def _direction(measurement: Measurement | None) -> list[Fact]:
+    """No fact where there is no direction: the alignment says so."""
+    if measurement is None or measurement.quantity is None:
+        return []
+    value = direction_at(measurement.quantity.value)
+    quantity, evidence = measurement.quantity, measurement.name
+    return [
+        Fact(
+            subject=DIRECTION,
+            value=value,
+            quantity=quantity,
+            kind="measured",
+            evidence=evidence,
+            directional=True,
+        )
+    ]

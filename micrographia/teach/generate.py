@@ -1,0 +1,114 @@
+"""The teaching stage: conversations about every micrograph of a workspace, one course of them."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator, Sequence
+
+from micrographia.engine import SILENT, Progress
+from micrographia.measure import METHOD_VERSION
+from micrographia.measure.run import measure
+from micrographia.records import Conversation, Micrograph, Turn
+from micrographia.teach.claims import class_names
+from micrographia.teach.facts import Facts, facts_of, header_line
+from micrographia.teach.measured import MeasuredTeacher
+from micrographia.teach.questions import LENGTHS, Length, Question, QuestionSet, load
+from micrographia.teach.teacher import Taught, Teacher
+from micrographia.workspace import Workspace
+
+BATCH = 32
+"""Micrographs taught between two commits; a killed run loses no more."""
+
+
+def teach(workspace: Workspace, progress: Progress = SILENT) -> int:
+    """Teach every micrograph that has not been through the recipe's course; how many were taught.
+
+    Measures first what is not measured. What is done stays done, so a run that was killed goes on where it
+    stopped. Raises RecipeError for a question set that does not exist, WorkspaceError for two classes with
+    one name, WorkLeftOut where an image could not be measured.
+    """
+    sets, seed = question_sets(workspace), workspace.recipe.teach.seed
+    teacher = MeasuredTeacher()
+    class_names(workspace.catalog.labels())
+    measure(workspace, progress)
+    course = course_id(teacher, sets, seed)
+    missing = workspace.catalog.untaught(course)
+    measurements = workspace.catalog.measurements(METHOD_VERSION)
+    progress.begin("teaching", len(missing), "images")
+    for start in range(0, len(missing), BATCH):
+        batch = missing[start : start + BATCH]
+        lessons = {
+            m.id: list(conversations(m, facts_of(m, measurements[m.id]), sets, teacher, seed)) for m in batch
+        }
+        workspace.catalog.record_lessons(course, lessons)
+        progress.advance(len(batch))
+    progress.end()
+    return len(missing)
+
+
+def question_sets(workspace: Workspace) -> tuple[QuestionSet, ...]:
+    """The sets that the recipe names. Raises RecipeError for one that does not exist."""
+    return tuple(load(name) for name in workspace.recipe.teach.questions)
+
+
+def current_course(workspace: Workspace) -> str:
+    """The course that the recipe asks for now: whose conversations to tune and evaluate with."""
+    return course_id(MeasuredTeacher(), question_sets(workspace), workspace.recipe.teach.seed)
+
+
+def course_id(teacher: Teacher, sets: Sequence[QuestionSet], seed: int) -> str:
+    """What tells one course from another: who teaches, which questions in which version, which seed."""
+    return _digest(teacher.name, teacher.version, str(seed), *sorted(s.sha256 for s in sets))
+
+
+def conversations(
+    micrograph: Micrograph, facts: Facts, sets: Sequence[QuestionSet], teacher: Teacher, seed: int
+) -> Iterator[Conversation]:
+    """Every question that the teacher can answer about the micrograph, answered at both lengths."""
+    for questions in sets:
+        for question in questions.questions:
+            for length in LENGTHS:
+                taught = teacher.answer(micrograph, facts, questions, question, length, seed)
+                if taught:
+                    identity = _digest(
+                        *(micrograph.id, questions.sha256, question.id, length),
+                        *(teacher.name, teacher.version, str(seed)),
+                    )
+                    prompt = prompt_for(question, facts, random.Random(identity).choice(question.ask))
+                    yield _conversation(
+                        identity, micrograph, teacher, questions, question, length, prompt, taught
+                    )
+
+
+def prompt_for(question: Question, facts: Facts, phrasing: str) -> str:
+    """The question as the student gets it: with the header, where its answer rests on the header."""
+    return f"{phrasing} {header_line(facts)}" if question.about_the_header else phrasing
+
+
+def _conversation(
+    identity: str,
+    micrograph: Micrograph,
+    teacher: Teacher,
+    questions: QuestionSet,
+    question: Question,
+    length: Length,
+    prompt: str,
+    taught: Taught,
+) -> Conversation:
+    return Conversation(
+        id=identity,
+        micrographs=(micrograph.id,),
+        task=questions.task,
+        question_set=questions.version,
+        question=question.id,
+        aspect=question.aspect,
+        length=length,
+        teacher=f"{teacher.name} {teacher.version}",
+        turns=(Turn(role="user", text=prompt), Turn(role="assistant", text=taught.text)),
+        claims=taught.claims,
+    )
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

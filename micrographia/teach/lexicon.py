@@ -1,0 +1,266 @@
+"""The phrases that state a fact: for every subject and value, in the forms that a frame can ask for.
+
+A phrase stands for itself: "few or no dark spots", never "few". So an answer can be read back without its
+question, and no phrase states two facts (``tests/teach/test_lexicon.py``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Literal
+
+from micrographia.records import CANNOT_TELL
+
+Form = Literal["noun", "clause", "reasoned", "bare"]
+"""noun: after "shows"; clause: a sentence of its own; reasoned: a limit with its reason; bare: the value."""
+
+Phrases = Mapping[Form, tuple[str, ...]]
+
+
+def _fill(patterns: tuple[str, ...], words: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(pattern.format(word) for pattern in patterns for word in words)
+
+
+def _graded(
+    nouns: tuple[str, ...], clauses: tuple[str, ...], words: Mapping[str, tuple[str, ...]]
+) -> dict[str, Phrases]:
+    """Phrases of each value: every pattern with every word for it, in the same order for all values."""
+    return {
+        value: {"noun": _fill(nouns, fitting), "clause": _fill(clauses, fitting)}
+        for value, fitting in words.items()
+    }
+
+
+def _listed(
+    nouns: Mapping[str, tuple[str, ...]], clauses: Mapping[str, tuple[str, ...]]
+) -> dict[str, Phrases]:
+    return {value: {"noun": nouns[value], "clause": clauses[value]} for value in nouns}
+
+
+def _counted(what: str, words: Mapping[str, tuple[str, ...]]) -> dict[str, Phrases]:
+    return _graded((f"{{}} {what}",), (f"{{}} {what} are present", f"{{}} {what} are visible"), words)
+
+
+_SPOTS = {
+    "few or none": ("few or no", "hardly any"),
+    "several": ("several", "some"),
+    "many": ("many", "numerous"),
+}
+
+_LEVELLED: dict[str, dict[str, Phrases]] = {
+    "brightness": _graded(
+        ("a {} overall tone", "a {} mean grey"),
+        ("the overall tone is {}", "the mean grey is {}"),
+        {"dark": ("dark", "low"), "medium": ("medium", "intermediate"), "bright": ("bright", "high")},
+    ),
+    "contrast": _graded(
+        ("{} contrast",),
+        ("the contrast is {}", "the image has {} contrast"),
+        {
+            "low": ("low", "weak", "slight"),
+            "moderate": ("moderate", "medium", "intermediate"),
+            "high": ("high", "strong", "marked"),
+        },
+    ),
+    "tone balance": _listed(
+        {
+            "mostly bright": (
+                "dark features on a bright ground",
+                "dark features on a brighter background",
+                "a mostly bright field",
+            ),
+            "balanced": (
+                "a balance of dark and bright areas",
+                "an equal share of dark and bright areas",
+                "a field half dark and half bright",
+            ),
+            "mostly dark": (
+                "bright features on a dark ground",
+                "bright features on a darker background",
+                "a mostly dark field",
+            ),
+        },
+        {
+            "mostly bright": ("bright areas prevail", "most of the area is bright"),
+            "balanced": ("dark and bright areas are balanced", "about half of the area is dark"),
+            "mostly dark": ("dark areas prevail", "most of the area is dark"),
+        },
+    ),
+    "shading": _graded(
+        ("{} background",),
+        ("the image has {} background",),
+        {
+            "even": ("an even", "a uniform"),
+            "slight": ("a slightly shaded", "a slightly uneven"),
+            "strong": ("a strongly shaded", "a strongly uneven"),
+        },
+    ),
+    "evenness": _graded(
+        ("{} distributed structure", "{} spread features"),
+        ("the structure is {} distributed", "the features are {} spread"),
+        {
+            "even": ("evenly", "uniformly"),
+            "fairly even": ("fairly evenly", "fairly uniformly"),
+            "uneven": ("unevenly", "irregularly"),
+        },
+    ),
+    "texture scale": _graded(
+        ("a {} texture",),
+        ("the texture is {}", "the image has a {} texture"),
+        {
+            "fine": ("fine", "fine-grained", "finely structured"),
+            "medium": ("medium", "medium-grained", "moderately fine"),
+            "coarse": ("coarse", "coarse-grained", "coarsely structured"),
+        },
+    ),
+    "relief": _graded(
+        ("a {} appearance", "a {} look"),
+        ("the surface looks {}", "the surface appears {}"),
+        {
+            "smooth": ("smooth", "largely smooth"),
+            "moderate": ("moderately rough", "slightly rough"),
+            "rough": ("rough", "distinctly rough"),
+        },
+    ),
+    "sharpness": _graded(
+        ("{} edges", "{} detail"),
+        ("the edges are {}", "the detail is {}"),
+        {
+            "soft": ("soft", "blurred"),
+            "moderate": ("moderately sharp", "fairly sharp"),
+            "sharp": ("sharp", "crisp"),
+        },
+    ),
+    "alignment": _listed(
+        {
+            "isotropic": ("no preferred direction", "an isotropic structure", "no alignment"),
+            "weak": ("a weak alignment", "a slight alignment", "a weakly aligned structure"),
+            "strong": ("a strong alignment", "a marked alignment", "a strongly aligned structure"),
+        },
+        {
+            "isotropic": ("the structure is isotropic", "the structure has no preferred direction"),
+            "weak": ("the structure is weakly aligned", "the structure has a weak preferred direction"),
+            "strong": ("the structure is strongly aligned", "the structure has a strong preferred direction"),
+        },
+    ),
+    "direction": _graded(
+        ("a {} main direction", "a {} orientation"),
+        ("the main direction is {}", "the orientation is {}"),
+        {
+            "horizontal": ("horizontal", "left-to-right"),
+            "rising diagonal": ("rising diagonal", "diagonal and rising"),
+            "vertical": ("vertical", "top-to-bottom"),
+            "falling diagonal": ("falling diagonal", "diagonal and falling"),
+        },
+    ),
+    "dark spots": _counted("dark spots", _SPOTS),
+    "bright spots": _counted("bright spots", _SPOTS),
+    "lines": _counted(
+        "straight lines", {"none": ("no", "no clear"), "few": ("a few", "some"), "many": ("many", "numerous")}
+    ),
+}
+
+_TOLD: dict[str, tuple[str, ...]] = {
+    "class": (
+        "the class is {}",
+        "the image shows the class {}",
+        "the image belongs to the class {}",
+        "the image is an example of {}",
+        "this is the class {}",
+        "its class is {}",
+    ),
+    "image size": ("the image size is {}", "the image measures {}"),
+    "bit depth": ("the bit depth is {}", "the grey values have {}"),
+    "pixel size": ("the pixel size is {}", "one pixel spans {}", "the scale is {} per pixel"),
+    "field width": ("the field of view is {} wide", "the field of view spans {}", "the field width is {}"),
+    "technique": ("the technique is {}", "the imaging technique is {}", "the image was taken by {}"),
+    "voltage": ("the accelerating voltage is {}", "the beam was accelerated by {}"),
+}
+"""Clauses for a value that the data give, not this file."""
+
+_THINGS: dict[str, tuple[str, str]] = {
+    "pixel size": ("the pixel size", "no scale that can be trusted comes with it"),
+    "absolute size": ("the absolute size", "no scale that can be trusted comes with it"),
+    "technique": ("the imaging technique", "the record does not name it"),
+    "composition": ("the composition", "grey levels are no elemental analysis"),
+    "application": ("the intended application", "an image does not record a purpose"),
+    "environment": ("the surrounding medium", "no record of it comes with the image"),
+    "height": ("the height of features", "a single view has no third dimension"),
+    "change": ("a change over time", "it holds a single moment"),
+    "origin": ("the origin of the sample", "pixels do not record how it was made"),
+    "editing": ("earlier editing", "no history of processing comes with it"),
+    "contact": ("true contact between structures", "touching and overlapping look alike"),
+    "function": ("the function of single regions", "grey levels do not show what a region does"),
+    "cause": ("the cause of the features", "one image does not record their history"),
+    "properties": ("the mechanical properties", "an image is no mechanical test"),
+}
+"""The name of what cannot be told, and why not."""
+
+_LIMIT_CLAUSES = (
+    "{} cannot be told from this image",
+    "{} cannot be judged from this image",
+    "{} cannot be read from this image",
+    "this image does not show {}",
+    "this image does not reveal {}",
+    "this image alone does not tell {}",
+)
+
+SUBJECTS = frozenset(_LEVELLED) | frozenset(_TOLD) | frozenset(_THINGS)
+"""Everything that can be spoken of."""
+
+
+@cache
+def phrases(subject: str, value: str) -> Phrases:
+    """The phrases that state ``value`` of ``subject``, by form; empty for a value that has no words.
+
+    The phrases of all values of a subject with ordered or directed values are parallel.
+    """
+    if value == CANNOT_TELL:
+        return _limit(subject)
+    if subject in _LEVELLED:
+        return _LEVELLED[subject].get(value, {})
+    if subject == "class":
+        words = class_words(value)
+        return {"bare": (words,), "clause": _fill(_TOLD[subject], (words,))}
+    return {"clause": _fill(_TOLD[subject], (value,))} if subject in _TOLD else {}
+
+
+def _limit(subject: str) -> Phrases:
+    thing, reason = _THINGS.get(subject, (f"the {subject}", ""))
+    clauses = tuple(pattern.format(thing) for pattern in _LIMIT_CLAUSES)
+    if not reason:
+        return {"clause": clauses}
+    return {"clause": clauses, "reasoned": tuple(f"{clause}, because {reason}" for clause in clauses)}
+
+
+def closed_phrases(subject: str) -> dict[str, str]:
+    """Every phrase of the subject that needs no value from the data, with the value it states."""
+    values = [*_LEVELLED.get(subject, ()), CANNOT_TELL]
+    return {
+        phrase: value
+        for value in values
+        for form in ("noun", "clause")
+        for phrase in phrases(subject, value).get(form, ())
+    }
+
+
+def told_patterns(subject: str) -> tuple[str, ...]:
+    """The subject's clauses with ``{}`` where a value from the data stands."""
+    return _TOLD.get(subject, ())
+
+
+def class_words(label: str) -> str:
+    """A label as words: "rolled-in_scale" is "rolled-in scale", "SlightlyDefective" "slightly defective".
+
+    Words written in capitals ("MEMS") stay as they are.
+    """
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z][a-z]{2})", " ", label)
+    words = re.split(r"[_\s]+", apart.strip("_ \t\n"))
+    return " ".join(word.lower() if word.istitle() else word for word in words)
+
+
+def wording_table() -> str:
+    """All the words above as one text; its hash changes when any of them does."""
+    return repr((_LEVELLED, _TOLD, _THINGS, _LIMIT_CLAUSES))
