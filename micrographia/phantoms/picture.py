@@ -8,18 +8,30 @@ from numpy.typing import NDArray
 
 from micrographia.errors import RecipeError
 from micrographia.phantoms import databar as bars
+from micrographia.phantoms.devices import DEVICES
+from micrographia.phantoms.foams import SPONGES
 from micrographia.phantoms.grains import PARTICLES, POWDERS
 from micrographia.phantoms.imaging import expose, microscope
+from micrographia.phantoms.lattices import PATTERNS
+from micrographia.phantoms.organisms import ORGANISMS
 from micrographia.phantoms.scene import Variety, View
 from micrographia.phantoms.strands import FIBRES, NANOWIRES
+from micrographia.phantoms.surfaces import FILMS
+from micrographia.phantoms.tips import TIPS
 from micrographia.phantoms.truth import DISPLAY_WIDTH_MM, DatabarTruth, Phantom
 from micrographia.records import Instrument, Quantity
 
 VARIETIES: dict[str, tuple[Variety, ...]] = {
+    "Biological": ORGANISMS,
     "Fibres": FIBRES,
+    "Films and Coated Surfaces": FILMS,
+    "MEMS Devices and Electrodes": DEVICES,
     "Nanowires": NANOWIRES,
     "Particles": PARTICLES,
+    "Patterned Surface": PATTERNS,
+    "Porous Sponge": SPONGES,
     "Powder": POWDERS,
+    "Tips": TIPS,
 }
 """What each category is made of."""
 

@@ -1,0 +1,151 @@
+"""Porous sponges: open-cell foams, spherical-pore monoliths and sintered networks, with depth behind the pores."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+from skimage.measure import label as connected
+
+from micrographia.phantoms.fields import Array, border_distance, cells, rough, scattered, soften
+from micrographia.phantoms.scene import Drawing, Scene, Variety, View
+from micrographia.phantoms.truth import Truth, count, lengths, percent
+
+SMALLEST_PORE_PX = 12
+
+
+def foam(view: View) -> Drawing:
+    """An open-cell foam: layers of struts along cell borders, each deeper, seen through the pores above."""
+    unit, specimen = view.unit, view.specimen
+    spacing = float(np.exp(specimen.uniform(np.log(42), np.log(120))))
+    strut = specimen.uniform(0.09, 0.2) * spacing
+    round_off, uneven = specimen.uniform(0.25, 0.6), specimen.uniform(0.25, 0.42)
+    scene = Scene.flat(view.shape, 0.5)
+    scene.height -= 3.0 * spacing * unit
+    scene.tone *= 0.4
+    pores = np.zeros(view.shape, bool)
+    for depth in (2.0, 1.2, 0.0):
+        top, solid = _strut_layer(view, spacing, strut, round_off, uneven)
+        sag = 0.25 * spacing * unit * soften(rough(view.shape, view.place, 1.0, 4 * spacing * unit), 4 * unit)
+        top = top + sag - depth * spacing * unit
+        seen = solid & (top > scene.height)
+        scene.height[seen] = top[seen]
+        scene.tone[seen] = 0.55 * (1 - 0.16 * depth)
+        pores = ~solid
+    scene.height += _skin(view) * ~pores
+    return _with_pores(scene, view, pores)
+
+
+def _strut_layer(
+    view: View, spacing: float, strut: float, round_off: float, uneven: float
+) -> tuple[Array, np.ndarray]:
+    """Height of round struts along Voronoi borders, thicker at the nodes, and where they are."""
+    unit = view.unit
+    points = scattered(view.extent, spacing, view.place, uneven) * unit
+    bend = np.stack([rough(view.shape, view.place, 1.0, spacing * unit, 6) for _ in range(2)])
+    index, near = cells(view.shape, points, bend * 0.05 * spacing * unit)
+    border = border_distance(points, index, near)
+    node = np.exp(-(near[2] - near[0]) / (round_off * spacing * unit))
+    thick = strut * unit * (0.55 + 1.1 * node)
+    share = np.clip(border / np.maximum(thick, 0.8), 0, 1)
+    return (thick * np.sqrt(1 - share**2)).astype(np.float32), border < np.maximum(thick, 0.8)
+
+
+def bubbles(view: View) -> Drawing:
+    """A monolith of spherical pores that touch: bowls with dark windows into those beneath."""
+    unit, specimen = view.unit, view.specimen
+    spacing = float(np.exp(specimen.uniform(np.log(30), np.log(95))))
+    scene = Scene.flat(view.shape, 0.55)
+    points = scattered(view.extent, spacing, view.place, specimen.uniform(0.08, 0.3)) * unit
+    radii = spacing * unit * view.place.normal(0.52, 0.07, len(points)).clip(0.25, 0.75)
+    cut = view.place.uniform(0.0, 0.5, len(points)) * radii
+    index, near = cells(view.shape, points, neighbours=4)
+    depth = np.zeros(view.shape, np.float32)
+    for k in range(4):
+        r, c = radii[index[k]], cut[index[k]]
+        bowl = np.sqrt(np.maximum(r**2 - near[k] ** 2, 0)) - c
+        depth = np.maximum(depth, np.where(near[k] < r, bowl, 0).astype(np.float32))
+    pores = depth > 0.04 * spacing * unit
+    scene.height = -depth
+    _windows(scene, view, points, radii, index[0], near[0], pores)
+    scene.height += _skin(view)
+    return _with_pores(scene, view, pores)
+
+
+def _windows(
+    scene: Scene,
+    view: View,
+    points: np.ndarray,
+    radii: np.ndarray,
+    own: np.ndarray,
+    near: Array,
+    pores: np.ndarray,
+) -> None:
+    """Openings in the wall of each bowl towards its neighbours below, three or so to a pore."""
+    throat = view.specimen.uniform(0.2, 0.38)
+    rows, cols = np.indices(scene.shape, dtype=np.float32)
+    for _ in range(3):
+        angle = view.place.uniform(0, 2 * np.pi, len(points))
+        out = radii * view.place.uniform(0.25, 0.6, len(points))
+        size = radii * throat * view.place.uniform(0.6, 1.2, len(points))
+        spot = points + (out * np.array([np.sin(angle), np.cos(angle)])).T
+        away = np.hypot(rows - spot[own, 0], cols - spot[own, 1])
+        opened = pores & (away < size[own]) & (near < 0.92 * radii[own])
+        scene.height[opened] -= (0.9 * radii[own])[opened].astype(np.float32)
+        scene.tone[opened] *= 0.45
+
+
+def network(view: View) -> Drawing:
+    """A bicontinuous or sintered network, coral-like: several levels of a random field cut at a threshold."""
+    unit, specimen = view.unit, view.specimen
+    spacing = float(np.exp(specimen.uniform(np.log(14), np.log(55))))
+    fill, lumpy = specimen.uniform(0.32, 0.55), specimen.uniform(0.0, 1.0)
+    scene = Scene.flat(view.shape, 0.2)
+    scene.height -= 2.5 * spacing * unit
+    pores = np.zeros(view.shape, bool)
+    for depth in (1.6, 0.8, 0.0):
+        field = soften(rough(view.shape, view.place, 0.0, 2.2 * spacing * unit, 0.6 * spacing * unit), 0.8 * unit)
+        level = np.quantile(field, 1 - fill)
+        solid = field > level
+        inner = ndimage.distance_transform_edt(solid).astype(np.float32)
+        width = max(2.0, 0.28 * spacing * unit)
+        round_top = width * np.sqrt(1 - (1 - np.clip(inner / width, 0, 1)) ** 2)
+        top = (round_top - depth * spacing * unit).astype(np.float32)
+        seen = solid & (top > scene.height)
+        scene.height[seen] = top[seen]
+        scene.tone[seen] = 0.55 * (1 - 0.22 * depth)
+        pores = ~solid
+    scene.height += lumpy * rough(view.shape, view.grain, 0.3, 8 * unit, 2.5) * 0.5 * unit
+    return _with_pores(scene, view, pores)
+
+
+def _skin(view: View) -> Array:
+    amplitude = view.specimen.uniform(0.1, 0.5) * view.unit
+    return rough(view.shape, view.grain, 0.5, 18 * view.unit, 2.5) * np.float32(amplitude)
+
+
+def _with_pores(scene: Scene, view: View, pores: np.ndarray) -> Drawing:
+    """The pores of the uppermost layer are the objects: connected, and of at least a few pixels."""
+    marks = connected(pores, connectivity=1)
+    sizes = np.bincount(marks.ravel())
+    kept = np.flatnonzero(sizes >= SMALLEST_PORE_PX)
+    kept = kept[kept > 0]
+    renumber = np.zeros(sizes.size, np.int32)
+    renumber[kept] = np.arange(1, kept.size + 1)
+    scene.label = renumber[marks]
+    edge = np.concatenate([scene.label[0], scene.label[-1], scene.label[:, 0], scene.label[:, -1]])
+    scene.cut = {int(k) for k in np.unique(edge)}
+    scene.footprint = {k: float(n) for k, n in enumerate(sizes[kept], start=1)}
+    scene.drawn = {k: int(n) for k, n in enumerate(sizes[kept], start=1)}
+    objects = scene.objects(SMALLEST_PORE_PX)
+    diameters = np.array([o.equivalent_diameter_px for o in objects])
+    quantities = percent("porosity", float(pores.mean())) | count("pore_count", len(objects))
+    quantities |= percent("area_fraction", float(1 - pores.mean()))
+    quantities |= lengths("pore_diameter", diameters, view.pixel_size_nm)
+    return scene, Truth(variety=view.variety, quantities=quantities, objects=objects)
+
+
+SPONGES = (
+    Variety("an open-cell foam", foam, 50, 2500, 1.3),
+    Variety("a monolith of spherical pores", bubbles, 2, 200),
+    Variety("a porous network", network, 1, 80),
+)
