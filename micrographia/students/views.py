@@ -1,4 +1,4 @@
-"""Other views of the same micrograph: turns and mirrors that texts can follow, crops, small changes of exposure."""
+"""Other views of the same micrograph: turns and mirrors that texts can follow, crops, exposure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The eye of the students: pixels become tokens and one ``<cls>`` vector, and named labels are read from them."""
+"""The eye of the students: pixels become tokens and a ``<cls>`` vector, and labels are read from them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ CLASS = "class"
 class VisionConfig(PreTrainedConfig):
     """What shapes a vision encoder, and the label sets that a ``LabelledVision`` reads.
 
-    ``kind`` is ``"convolutional"`` (3x3 convolutions down to 1/8 of the side, attention in windows, then
-    one halving and attention over everything) or ``"paper"`` (the published patches, all the same size).
+    ``kind`` says how a square of ``patch_size`` pixels becomes a grid cell: ``"convolutional"`` by 3x3
+    convolutions that see beyond it, ``"paper"`` by one linear map of its pixels, as published.
     ``key_size`` is the width of query, key and value in each head; ``window`` the side, in grid cells, of
     the square within which the local layers attend. ``labels`` maps each label set to its values; the
     sets are kept in alphabetical order, which is the column order of every tensor of labels.
@@ -37,9 +37,9 @@ class VisionConfig(PreTrainedConfig):
     image_size: int = 128
     channels: int = 1
     patch_size: int = 16
-    hidden_size: int = 128
+    hidden_size: int = 96
     heads: int = 4
-    key_size: int = 32
+    key_size: int = 24
     window: int = 4
     local_layers: int = 1
     global_layers: int = 2
@@ -52,8 +52,7 @@ class VisionConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
         if self.kind not in ("convolutional", "paper"):
             raise StudentError(f"vision kind is {self.kind!r}", "use 'convolutional' or 'paper'")
-        cell = self.patch_size if self.kind == "paper" else self.patch_size // 2
-        if self.image_size % self.patch_size or (self.image_size // cell) % self.window:
+        if self.image_size % (self.patch_size * self.window):
             raise StudentError(
                 f"image_size {self.image_size} does not divide into patches of {self.patch_size} px "
                 f"and windows of {self.window} cells",
@@ -161,12 +160,12 @@ class WindowLayer(Layer):
         self.window = config.window
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, d, rows, columns) to the same shape."""
-        w, (batch, size, rows, columns) = self.window, x.shape
-        x = x.view(batch, size, rows // w, w, columns // w, w).permute(0, 2, 4, 3, 5, 1)
+        """(B, rows, columns, d) to the same shape."""
+        w, (batch, rows, columns, size) = self.window, x.shape
+        x = x.view(batch, rows // w, w, columns // w, w, size).transpose(2, 3)
         x = super().forward(x.reshape(-1, w * w, size))
-        x = x.view(batch, rows // w, columns // w, w, w, size).permute(0, 5, 1, 3, 2, 4)
-        return x.reshape(batch, size, rows, columns)
+        x = x.view(batch, rows // w, columns // w, w, w, size).transpose(2, 3)
+        return x.reshape(batch, rows, columns, size)
 
 
 def convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -186,6 +185,7 @@ def embedding(config: VisionConfig) -> nn.Module:
         convolution(d // 4, d // 2, stride=2),
         convolution(d // 2, d // 2),
         convolution(d // 2, d, stride=2),
+        convolution(d, d, stride=2),
     )
 
 
@@ -217,7 +217,6 @@ class VisionEncoder(VisionPreTrainedModel):
         d, grid = config.hidden_size, config.image_size // config.patch_size
         self.embedding = embedding(config)
         self.local = nn.Sequential(*(WindowLayer(config) for _ in range(config.local_layers)))
-        self.merge = convolution(d, d, stride=2) if config.kind == "convolutional" else nn.Identity()
         self.rows = nn.Parameter(torch.empty(grid, 1, d))
         self.columns = nn.Parameter(torch.empty(1, grid, d))
         self.cls = nn.Parameter(torch.empty(1, 1, d))
@@ -233,17 +232,18 @@ class VisionEncoder(VisionPreTrainedModel):
         """
         self._check(pixel_values)
         x, removed = standardise(pixel_values)
-        x = self.merge(self.local(self.embedding(x)))
-        x = (x.permute(0, 2, 3, 1) + self.rows + self.columns).flatten(1, 2)
-        x = self.norm(self.layers(torch.cat([self.cls.expand(len(x), -1, -1), x], dim=1)))
+        x = self.embedding(x).permute(0, 2, 3, 1) + self.rows + self.columns
+        x = self.local(x).flatten(1, 2)
+        x = self.norm(self.layers(torch.cat([self.cls + x.mean(1, keepdim=True), x], dim=1)))
         tokens = torch.cat([x[:, 1:], self.exposure(removed)[:, None]], dim=1)
         return VisionOutput(tokens=tokens, cls=x[:, 0])
 
     def _check(self, pixel_values: Tensor) -> None:
-        expected = (self.config.channels, self.config.image_size, self.config.image_size)
-        if tuple(pixel_values.shape[1:]) != expected:
+        channels, size = self.config.channels, self.config.image_size
+        if pixel_values.shape[1:] != (channels, size, size):
             raise StudentError(
-                f"pixel_values have shape {tuple(pixel_values.shape)}, the encoder takes (B, {expected})",
+                f"pixel_values have shape {tuple(pixel_values.shape)}, "
+                f"the encoder takes (B, {channels}, {size}, {size})",
                 "prepare images with the student's own processor",
             )
 
