@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transformers.configuration_utils import PreTrainedConfig
 
 from micrographia.errors import StudentError
-
-if TYPE_CHECKING:
-    from micrographia.students.vision import VisionConfig
 
 
 class MVaEMaConfig(PreTrainedConfig):
@@ -22,7 +19,8 @@ class MVaEMaConfig(PreTrainedConfig):
 
     model_type = "mvaema"
 
-    vision_config: VisionConfig | dict[str, Any] | None = None
+    vision_config: Any = None
+    """A ``VisionConfig``; a dictionary of its fields, or None for the default one, is made into it."""
     vocab_size: int = 2000
     hidden_size: int = 128
     num_hidden_layers: int = 3
@@ -37,11 +35,11 @@ class MVaEMaConfig(PreTrainedConfig):
     itm: bool = True
     lm: bool = True
     initializer_range: float = 0.02
-    pad_token_id: int | None = 0
-    eos_token_id: int | list[int] | None = 1
+    pad_token_id: int = 0
+    eos_token_id: int = 1
     cls_token_id: int = 2
     encode_token_id: int = 3
-    bos_token_id: int | None = 4
+    bos_token_id: int = 4
     """``<Decode>``, after which the answer begins."""
 
     def __post_init__(self, **kwargs: Any) -> None:

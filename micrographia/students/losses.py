@@ -1,4 +1,4 @@
-"""The three losses of MVaEMa on plain tensors: contrast, matching, language (the paper's "Model Architecture")."""
+"""The three losses of MVaEMa on plain tensors: contrast, matching, language."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """The token embedding, which is the output embedding too."""
         return self.text.tokens
 
-    def set_input_embeddings(self, value: nn.Module) -> None:
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
         """Used by ``resize_token_embeddings``."""
         self.text.tokens = value
 
@@ -110,49 +110,46 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
         Raises ``StudentError`` for images or texts of a size that the student was not made for.
         """
-        seen = None if pixel_values is None else self.vision(pixel_values)
         cache = _paired(past_key_values, use_cache)
-        image = self._remember(image_tokens if seen is None else seen.tokens, cache)
         parts: dict[str, Tensor] = {}
-        if seen is not None and itc_input_ids is not None:
-            parts |= self._compare(seen.cls, image, itc_input_ids, itc_attention_mask, groups)
-        if labels is None and input_ids is None:
+        if cache is not None and cache.is_updated:
+            image = [(layer.keys, layer.values) for layer in cache.cross_attention_cache.layers]
+        else:
+            tokens, image_cls = self._see(pixel_values, image_tokens)
+            image = self.text.remember(tokens)
+            if itc_input_ids is not None:
+                parts |= self._compare(image_cls, image, itc_input_ids, itc_attention_mask, groups)
+            image = _kept(image if image_index is None else rows_of(image, image_index), cache)
+        if input_ids is None or (labels is not None and not self.config.lm):
             return MVaEMaOutput(loss=_total(parts), **parts)
-        if image_index is not None:
-            image = rows_of(image, image_index)
         hidden = self.text.decode(input_ids, attention_mask, position_ids, image, cache)
         if labels is None:
             logits = self.text.logits(hidden[:, -logits_to_keep:])
             return MVaEMaOutput(loss=_total(parts), **parts, logits=logits, past_key_values=cache)
-        if self.config.lm:
-            answer = labels[:, 1:] != losses.IGNORED
-            parts["lm"] = losses.language_loss(
-                self.text.logits(hidden[:, :-1][answer]), labels[:, 1:][answer]
-            )
+        answer = labels[:, 1:] != losses.IGNORED
+        parts["lm"] = losses.language_loss(self.text.logits(hidden[:, :-1][answer]), labels[:, 1:][answer])
         return MVaEMaOutput(loss=_total(parts), **parts)
 
-    def _remember(self, image_tokens: Tensor | None, cache: EncoderDecoderCache | None) -> list[KeyValue]:
-        """Each layer's keys and values of the images, kept in ``cache`` from the first step on."""
-        if cache is not None and cache.is_updated:
-            return [(layer.keys, layer.values) for layer in cache.cross_attention_cache.layers]
+    def _see(self, pixel_values: Tensor | None, image_tokens: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Tokens of the images, and their ``<cls>`` where they are encoded now."""
+        if pixel_values is not None:
+            seen = self.vision(pixel_values)
+            return seen.tokens, seen.cls
         if image_tokens is None:
             raise StudentError("there is no image", "give pixel_values or image_tokens")
-        image = self.text.remember(image_tokens)
-        if cache is not None:
-            for layer, (key, value) in enumerate(image):
-                cache.cross_attention_cache.update(key, value, layer)
-                cache.is_updated[layer] = True
-        return image
+        return image_tokens, None
 
     def _compare(
         self,
-        image_cls: Tensor,
+        image_cls: Tensor | None,
         image: list[KeyValue],
         input_ids: Tensor,
         attention_mask: Tensor | None,
         groups: Tensor | None,
     ) -> dict[str, Tensor]:
         """ITC and ITM over the batch, where they are switched on."""
+        if image_cls is None:
+            raise StudentError("ITC and ITM need the <cls> of the images", "give pixel_values")
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         same = losses.same_text(input_ids, mask)
         groups = torch.arange(len(input_ids), device=same.device) if groups is None else groups
@@ -218,9 +215,14 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """
         prompts = prompt_ids.expand(len(pixel_values), -1)
         mask = torch.ones_like(prompts) if prompt_mask is None else prompt_mask.expand_as(prompts)
-        at_once = max(1, LOGITS_AT_ONCE // (label_ids.numel() * self.config.vocab_size))
-        chunks = zip(pixel_values.split(at_once), prompts.split(at_once), mask.split(at_once), strict=True)
-        return torch.cat([self._likelihoods(*chunk, label_ids) for chunk in chunks]).log_softmax(1)
+        step = max(1, LOGITS_AT_ONCE // (label_ids.numel() * self.config.vocab_size))
+        scores = [
+            self._likelihoods(
+                pixel_values[i : i + step], prompts[i : i + step], mask[i : i + step], label_ids
+            )
+            for i in range(0, len(prompts), step)
+        ]
+        return torch.cat(scores).log_softmax(1)
 
     def _likelihoods(self, pixel_values: Tensor, prompts: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
         """Summed log-likelihood (B, K) of each label after each prompt."""
@@ -234,7 +236,7 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         rows = labels.repeat(images, 1)
         mask = F.pad(mask.repeat_interleave(count, 0), (0, length - 1), value=1)
         logits = self(rows[:, :-1], mask, past_key_values=cache).logits
-        target = rows[:, 1:].masked_fill(rows[:, 1:] == self.config.pad_token_id, losses.IGNORED)
+        target = rows[:, 1:].where(rows[:, 1:] != self.config.pad_token_id, losses.IGNORED)
         rest = -F.cross_entropy(logits.transpose(1, 2), target, reduction="none")
         return first + rest.sum(1).view(images, count)
 
@@ -242,6 +244,15 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin):
 def rows_of(image: list[KeyValue], index: Tensor) -> list[KeyValue]:
     """Keys and values of the images ``index``, one for each row of text."""
     return [(key[index], value[index]) for key, value in image]
+
+
+def _kept(image: list[KeyValue], cache: EncoderDecoderCache | None) -> list[KeyValue]:
+    """The same, put into ``cache`` too where there is one."""
+    if cache is not None:
+        for layer, (key, value) in enumerate(image):
+            cache.cross_attention_cache.update(key, value, layer)
+            cache.is_updated[layer] = True
+    return image
 
 
 def _total(parts: dict[str, Tensor]) -> Tensor | None:

@@ -41,7 +41,7 @@ class MVaEMaImageProcessor(BaseImageProcessor):
     def preprocess(
         self, images: Picture | Sequence[Picture], return_tensors: str | None = "pt", **_: Any
     ) -> BatchFeature:
-        """``pixel_values`` (B, channels, image_size, image_size). Raises ``StudentError`` for other arrays."""
+        """``pixel_values`` (B, channels, image_size, image_size). Raises ``StudentError`` for odd arrays."""
         pictures = [images] if isinstance(images, (Image.Image, np.ndarray)) else images
         prepared = np.stack([self._prepare(picture) for picture in pictures])
         return BatchFeature({"pixel_values": prepared}, tensor_type=return_tensors)

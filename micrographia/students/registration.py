@@ -23,7 +23,8 @@ def _configuration(auto: ModuleType) -> None:
 
 
 def _model(auto: ModuleType) -> None:
-    from micrographia.students.mvaema import MVaEMaConfig, MVaEMaForConditionalGeneration
+    from micrographia.students.configuration import MVaEMaConfig
+    from micrographia.students.mvaema import MVaEMaForConditionalGeneration
 
     auto.AutoModelForImageTextToText.register(MVaEMaConfig, MVaEMaForConditionalGeneration)
 

@@ -10,6 +10,9 @@ feed-forward networks"): only the two self-attentions differ.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -95,7 +98,8 @@ class TextStack(nn.Module):
         super().__init__()
         self.tokens = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
         self.positions = nn.Embedding(config.max_position_embeddings, config.hidden_size)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
+        blocks = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
+        self.blocks = cast("Sequence[Block]", blocks)
         self.norm = nn.LayerNorm(config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
 
@@ -110,7 +114,7 @@ class TextStack(nn.Module):
         x = self._embed(input_ids, positions_of(attention_mask))
         mask = attention_mask.bool()[:, None, None]
         for layer, block in enumerate(self.blocks):
-            x = block.encode(x, mask, image and image[layer])
+            x = block.encode(x, mask, None if image is None else image[layer])
         return self.norm(x)
 
     def decode(
@@ -126,6 +130,11 @@ class TextStack(nn.Module):
         ``attention_mask`` (B, past + L) is needed where there is padding on the left; padding on the
         right lies behind every real token and needs none.
         """
+        if len(image[0][0]) != len(input_ids):
+            raise StudentError(
+                f"{len(input_ids)} texts and {len(image[0][0])} images",
+                "say with image_index which image each text is about",
+            )
         past = cache.get_seq_length() if cache is not None else 0
         if position_ids is None:
             position_ids = self._positions(input_ids, attention_mask, past)
@@ -165,12 +174,13 @@ def causal_mask(attention_mask: Tensor | None, input_ids: Tensor, past: int) -> 
     Padding sees itself, so that no row of the attention is empty.
     """
     length = input_ids.shape[1]
-    padded = attention_mask is not None and not bool(attention_mask[:, : past + 1].all())
-    if not padded and (past == 0 or length == 1):
+    if attention_mask is not None and attention_mask[:, : past + 1].all():
+        attention_mask = None
+    if attention_mask is None and (past == 0 or length == 1):
         return None
     total = past + length
     places = torch.arange(total, device=input_ids.device)
     visible = places <= places[past:, None]
-    if padded:
+    if attention_mask is not None:
         visible = visible & attention_mask.bool()[:, None, None]
     return visible | (places == places[past:, None])
