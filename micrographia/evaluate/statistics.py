@@ -101,39 +101,44 @@ def corpus(
     return Interval(value, min(low, value), max(high, value), n, len(sums), method)
 
 
-def proportion(right: ArrayLike, groups: Sequence[str], seed: int = 0) -> Interval:
-    """Share of samples that are right, with an interval clustered by group.
+def proportion(
+    right: ArrayLike, groups: Sequence[str], asked: ArrayLike | None = None, seed: int = 0
+) -> Interval:
+    """Share that is right, with an interval clustered by group.
 
-    With few groups, or where all samples or none are right: the exact interval (Clopper and Pearson,
-    Biometrika 26, 1934, doi:10.1093/biomet/26.4.404) for the effective number of samples
-    (``effective_samples``).
+    A sample is right or not; or, with ``asked``, it holds that many questions of which so many are right.
+    Samples that were asked nothing are left out. With few groups, or where all or none are right: the exact
+    interval (Clopper and Pearson, Biometrika 26, 1934, doi:10.1093/biomet/26.4.404) for the effective number
+    of questions (``effective_samples``).
     """
     hits = np.asarray(right, dtype=np.float64)
-    by_bootstrap = mean(hits, groups, seed=seed)
-    if by_bootstrap.groups >= FEW_GROUPS and 0 < by_bootstrap.value < 1:
+    rows = np.column_stack([hits, np.ones_like(hits) if asked is None else asked])
+    kept = rows[:, 1] > 0
+    rows, groups = rows[kept], [name for name, keep in zip(groups, kept, strict=True) if keep]
+    by_bootstrap = corpus(rows, groups, ratio, seed=seed)
+    share = by_bootstrap.value
+    if by_bootstrap.groups >= FEW_GROUPS and 0 < share < 1:
         return by_bootstrap
-    n = effective_samples(hits, groups)
-    hits_in_n = by_bootstrap.value * n
-    low = float(stats.beta.ppf(_TAILS[0], hits_in_n, n - hits_in_n + 1)) if hits_in_n > 0 else 0.0
-    high = float(stats.beta.ppf(_TAILS[1], hits_in_n + 1, n - hits_in_n)) if hits_in_n < n else 1.0
+    n = effective_samples(rows, groups)
+    low = float(stats.beta.ppf(_TAILS[0], share * n, (1 - share) * n + 1)) if share > 0 else 0.0
+    high = float(stats.beta.ppf(_TAILS[1], share * n + 1, (1 - share) * n)) if share < 1 else 1.0
     return by_bootstrap._replace(low=low, high=high, method="Clopper-Pearson on effective samples")
 
 
-def effective_samples(right: ArrayLike, groups: Sequence[str]) -> float:
-    """How many independent samples tell as much as these, for a share of right ones.
+def effective_samples(rows: ArrayLike, groups: Sequence[str]) -> float:
+    """How many independent questions tell as much as these; ``rows`` (sample, 2) are right and asked.
 
-    Binomial variance over the clustered one, times the squared ratio of Student's t for samples and for
-    groups: Korn and Graubard, Survey Methodology 24, 193-201, 1998. Never more than there are samples. Where
-    all are right or none the clustering cannot be seen, and every group counts as one sample.
+    Binomial variance over the clustered one, times the squared ratio of Student's t for questions and for
+    groups: Korn and Graubard, Survey Methodology 24, 193-201, 1998. Never more than were asked. Where all are
+    right or none the clustering cannot be seen, and every group counts as one question.
     """
-    hits = np.asarray(right, dtype=np.float64)
-    sums = _group_sums(np.column_stack([hits, np.ones_like(hits)]), groups)
-    n, share = len(hits), hits.mean()
-    variance = jackknife_variance(sums, ratio)
+    sums = _group_sums(rows, groups)
+    right, asked = sums.sum(axis=0)
+    share, variance = right / asked, jackknife_variance(sums, ratio)
     if share in (0, 1) or variance == 0 or len(sums) == 1:
         return float(len(sums))
-    t_ratio = stats.t.ppf(_TAILS[1], n - 1) / stats.t.ppf(_TAILS[1], len(sums) - 1)
-    return float(min(n, share * (1 - share) / variance * t_ratio**2))
+    t_ratio = stats.t.ppf(_TAILS[1], asked - 1) / stats.t.ppf(_TAILS[1], len(sums) - 1)
+    return float(min(asked, share * (1 - share) / variance * t_ratio**2))
 
 
 def paired_difference(

@@ -1,6 +1,8 @@
 import base64
 import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,6 +13,7 @@ from micrographia.evaluate.plots import Curve
 from micrographia.evaluate.report import Exchange, Item, Report, render, thumbnail, write
 from micrographia.records import Score
 
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 HOSTILE = "</script><script>alert('µ')</script> & <img src=x onerror=alert(1)> \u2028 {{ 7 * 7 }}"
 
 
@@ -96,6 +99,21 @@ def test_model_text_never_becomes_markup(report):
     assert [a.get("type") for tag, a in page.tags if tag == "script"] == ["application/json", None]
     assert not [tag for tag, _ in page.tags if tag == "img"]
     assert "alert" not in "".join(page.text)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH to run the page's script")
+def test_in_a_browser_model_text_is_only_text(report, tmp_path):
+    write(report, tmp_path / "report.html")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    page = f"file://{tmp_path / 'report.html'}"
+    shown = subprocess.run(
+        [CHROMIUM, *options, "--dump-dom", page], capture_output=True, text=True, timeout=120, check=True
+    ).stdout
+    gallery = Page(shown[shown.index('id="gallery"') : shown.index("<noscript>")])
+    assert "".join(gallery.text).count(HOSTILE) == 2
+    assert [tag for tag, _ in gallery.tags if tag in ("script", "style", "iframe")] == []
+    assert all(a["src"].startswith("data:image/jpeg") for tag, a in gallery.tags if tag == "img")
+    assert "1–2 of 2 (2 images in all)" in shown
 
 
 def test_the_script_writes_text_only(report):

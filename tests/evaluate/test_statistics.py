@@ -90,7 +90,9 @@ def test_a_proportion_of_identical_samples_in_few_groups_is_that_of_the_groups()
 
 def test_independent_samples_in_few_groups_count_fully_but_for_the_few_degrees_of_freedom():
     rng = np.random.default_rng(5)
-    effective = [s.effective_samples(rng.random(300) < 0.7, names(np.arange(300) % 20)) for _ in range(200)]
+    groups = names(np.arange(300) % 20)
+    rows = [np.column_stack([rng.random(300) < 0.7, np.ones(300)]) for _ in range(200)]
+    effective = [s.effective_samples(r, groups) for r in rows]
     t_ratio = stats.t.ppf(0.975, 299) / stats.t.ppf(0.975, 19)
     assert np.median(effective) == pytest.approx(300 * t_ratio**2, rel=0.1)
 
@@ -101,6 +103,22 @@ def test_all_right_is_as_sure_as_the_groups_are_many(groups):
     interval = s.proportion(np.ones(400), names(np.arange(400) % groups))
     assert interval.value == interval.high == 1
     assert interval.low == pytest.approx(0.025 ** (1 / groups))
+
+
+@pytest.mark.parametrize("groups", [6, 60])
+def test_several_questions_a_sample_weigh_by_their_number(groups):
+    rng = np.random.default_rng(12)
+    asked = rng.integers(0, 4, 240)
+    right = rng.binomial(asked, 0.8)
+    group = names(np.arange(240) % groups)
+    interval = s.proportion(right, group, asked)
+    assert interval.value == pytest.approx(right.sum() / asked.sum())
+    assert interval.n == (asked > 0).sum()
+    one_by_one = [
+        (hit, g) for a, r, g in zip(asked, right, group, strict=True) for hit in [1] * r + [0] * (a - r)
+    ]
+    flat = s.proportion(*zip(*one_by_one, strict=True))
+    assert interval[:3] == pytest.approx(flat[:3], abs=1e-9)
 
 
 def test_one_group_tells_nothing_of_others():

@@ -41,9 +41,9 @@ def check_facts(stated: Mapping[str, str], record: Mapping[str, str]) -> tuple[C
 
 
 def fact_counts(checked: Sequence[Sequence[CheckedFact]]) -> NDArray[np.float64]:
-    """One row an answer from whose sums ``statistics.ratio`` is fact accuracy: facts right, facts on record.
+    """Facts right and facts on record of each answer, (answer, 2): their proportion is fact accuracy.
 
-    A missing fact counts as wrong; an unsupported one does not count (``unsupported`` reports them).
+    A missing fact counts as wrong; an unsupported one does not count (see ``unsupported_counts``).
     """
     return np.array(
         [
@@ -55,7 +55,7 @@ def fact_counts(checked: Sequence[Sequence[CheckedFact]]) -> NDArray[np.float64]
 
 
 def unsupported_counts(checked: Sequence[Sequence[CheckedFact]]) -> NDArray[np.float64]:
-    """One row an answer from whose sums ``statistics.ratio`` is the unsupported share of the facts stated."""
+    """Facts unsupported and facts stated of each answer, (answer, 2)."""
     return np.array(
         [
             (sum(f.verdict == "unsupported" for f in facts), sum(f.stated is not None for f in facts))

@@ -170,7 +170,7 @@ def _rouge_scorer(*kinds: str) -> RougeScorer:
     return RougeScorer(list(kinds), tokenizer=_AlreadyWords)
 
 
-class _Porter(StemmerI):  # type: ignore[misc]
+class _Porter(StemmerI):
     """Porter's stemmer, which meets the same words again and again."""
 
     def __init__(self) -> None:
