@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from micrographia.catalog import Objects
 from micrographia.micrographs.header import Pixels
-from micrographia.records import Display
+from micrographia.micrographs.read import decode
+from micrographia.records import Display, Micrograph
 
 LOW_PERCENTILE, HIGH_PERCENTILE = 0.1, 99.9
 """Hot pixels, charging and cosmic rays lie beyond these; no more than 0.2 % of an image saturates."""
@@ -30,6 +32,14 @@ def to_display(pixels: Pixels) -> tuple[NDArray[np.uint8], Display]:
         return np.ascontiguousarray(pixels), UINT8
     display = _range(pixels)
     return _stretched(pixels, display), display
+
+
+def open_display(objects: Objects, micrograph: Micrograph) -> NDArray[np.uint8]:
+    """The display image of a catalogued micrograph, made from its original bytes as its record says."""
+    pixels = _grey_if_equal(decode(objects.get(micrograph.id), name=micrograph.name).pixels)
+    if pixels.dtype == np.uint8:
+        return np.ascontiguousarray(pixels)
+    return _stretched(pixels, micrograph.display)
 
 
 def _grey_if_equal(pixels: Pixels) -> Pixels:

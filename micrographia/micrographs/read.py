@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -17,10 +18,10 @@ from micrographia.micrographs.formats import bmp, jpeg, png, tiff
 from micrographia.micrographs.header import Header, Pixels, upright
 from micrographia.micrographs.limits import Limits, check_file_size, check_header
 
-SIGNATURES: tuple[tuple[bytes, ModuleType], ...] = (
+SIGNATURES: tuple[tuple[re.Pattern[bytes], ModuleType], ...] = (
     (png.SIGNATURE, png),
     (jpeg.SIGNATURE, jpeg),
-    *((signature, tiff) for signature in tiff.SIGNATURES),
+    (tiff.SIGNATURE, tiff),
     (bmp.SIGNATURE, bmp),
 )
 FOREIGN = (
@@ -67,14 +68,14 @@ def inspect(source: Path | bytes, limits: Limits | None = None, name: str = "") 
     ``DamagedFile`` or ``ImageTooLarge``.
     """
     with _named(source, name):
-        return _inspect(_load(source, limits or Limits()), limits or Limits())
+        return _inspect(_content(source, limits or Limits()), limits or Limits())
 
 
 def decode(source: Path | bytes, limits: Limits | None = None, name: str = "") -> Raster:
     """The first image of the file with its bit depth kept. Raises as ``inspect`` does."""
     limits = limits or Limits()
     with _named(source, name):
-        data = _load(source, limits)
+        data = _content(source, limits)
         header = _inspect(data, limits)
         pixels, notes = _told_by_content(data).decode(data, header)
         if pixels.shape[:2] != (header.rows, header.columns):
@@ -101,17 +102,37 @@ def _named(source: Path | bytes, name: str) -> Iterator[None]:
         raise DamagedFile(f"{name}: cannot be decoded ({cause})", "export it again") from error
 
 
-def _load(source: Path | bytes, limits: Limits) -> bytes:
-    size = source.stat().st_size if isinstance(source, Path) else len(source)
-    if not size:
+def load(path: Path, limits: Limits) -> bytes:
+    """The bytes of a file. Raises ``UnreadableFile`` where it is empty, too large or may not be read."""
+    with _named(path, ""):
+        return _content(path, limits)
+
+
+def is_image(path: Path) -> bool:
+    """Whether the first bytes are of a format that is read; False also where they cannot be had."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError:
+        return False
+    return any(signature.match(head) for signature, _ in SIGNATURES)
+
+
+def _content(source: Path | bytes, limits: Limits) -> bytes:
+    try:
+        size = source.stat().st_size if isinstance(source, Path) else len(source)
+        check_file_size(size, limits)
+        data = source.read_bytes() if isinstance(source, Path) else source
+    except OSError as error:
+        raise UnreadableFile(f"cannot be opened ({error.strerror})", "check that it may be read") from None
+    if not data:
         raise DamagedFile("it is empty", "copy it again from where it was taken")
-    check_file_size(size, limits)
-    return source.read_bytes() if isinstance(source, Path) else source
+    return data
 
 
 def _told_by_content(data: bytes) -> ModuleType:
     for signature, module in SIGNATURES:
-        if data.startswith(signature):
+        if signature.match(data):
             return module
     kind = next((kind for signature, kind in FOREIGN if data.startswith(signature)), None)
     what = (
@@ -147,14 +168,15 @@ def _finished(header: Header, pixels: Pixels, notes: tuple[str, ...]) -> Raster:
 def _without_alpha(pixels: Pixels) -> tuple[Pixels, str]:
     """Colour over black where it is transparent, as a viewer with a dark background shows it."""
     colour, alpha = pixels[..., :-1], pixels[..., -1:]
-    colour = colour[..., 0] if colour.shape[-1] == 1 else colour
     opaque = 1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max)
-    seen = np.count_nonzero(alpha >= opaque) / alpha.size
-    if seen == 1.0:
-        return np.ascontiguousarray(colour), "its opaque alpha channel was left out"
-    weight = (alpha if colour.ndim == 3 else alpha[..., 0]) / opaque
-    over_black = (colour * np.clip(weight, 0, 1)).astype(pixels.dtype)
-    return over_black, f"laid over black: {1 - seen:.1%} of it is transparent"
+    clear = 1 - np.count_nonzero(alpha >= opaque) / alpha.size
+    note = "its opaque alpha channel was left out"
+    if clear:
+        note = f"laid over black: {clear:.1%} of it is transparent"
+        colour = np.ascontiguousarray(colour)
+        for row, weight in zip(colour, alpha, strict=True):  # by rows, for a float copy of all takes memory
+            row[...] = row * np.clip(weight / opaque, 0, 1)
+    return np.ascontiguousarray(colour[..., 0] if colour.shape[-1] == 1 else colour), note
 
 
 def _finite(pixels: Pixels) -> tuple[Pixels, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 
 import numpy as np
@@ -11,7 +12,8 @@ from PIL.BmpImagePlugin import BmpImageFile
 from micrographia.errors import DamagedFile, UnsupportedFormat
 from micrographia.micrographs.header import Header, Pixels
 
-SIGNATURE = b"BM"
+SIGNATURE = re.compile(rb"BM.{4}\0{4}", re.DOTALL)
+"""Two letters alone begin many a text; the four reserved bytes are zero."""
 PLAIN, RLE8, RLE4, BITFIELDS, ALPHA_BITFIELDS = 0, 1, 2, 3, 6
 BITS = {PLAIN: (1, 4, 8, 16, 24, 32), RLE8: (8,), RLE4: (4,), BITFIELDS: (16, 32), ALPHA_BITFIELDS: (16, 32)}
 CORE = 12

@@ -12,8 +12,8 @@ from micrographia.errors import DamagedFile, UnsupportedFormat
 from micrographia.micrographs.formats import ifd
 from micrographia.micrographs.header import Header, Pixels
 
-SIGNATURE = b"\xff\xd8\xff"
-SOI, EOI, SOS, DQT, DHT = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4
+SIGNATURE = re.compile(rb"\xff\xd8\xff")
+EOI, SOS, DQT, DHT = 0xD9, 0xDA, 0xDB, 0xC4
 FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 """Start-of-frame markers (table B.1)."""
 DECODABLE = {0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA}
@@ -81,7 +81,7 @@ def decode(data: bytes, header: Header) -> tuple[Pixels, tuple[str, ...]]:
 def structure(data: bytes, to_the_end: bool = True) -> Structure:
     """Walk the segments (annex B), to the end or to the first scan. Reads the streams inside a TIFF too."""
     found, at = Structure(), 2
-    if data[:2] != SIGNATURE[:2]:
+    if data[:2] != b"\xff\xd8":
         raise DamagedFile("JPEG data without a start-of-image marker")
     while at + 1 < len(data):
         if data[at] != 0xFF:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from micrographia.errors import DamagedFile
 from micrographia.micrographs.formats import ifd
 from micrographia.micrographs.header import Header, Pixels
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MAGIC = b"\x89PNG\r\n\x1a\n"
+SIGNATURE = re.compile(re.escape(MAGIC))
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 PALETTE = 3
 BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
@@ -55,7 +57,7 @@ def decode(data: bytes, header: Header) -> tuple[Pixels, tuple[str, ...]]:
 
 
 def _walk(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    view, at = memoryview(data), len(SIGNATURE)
+    view, at = memoryview(data), len(MAGIC)
     while True:
         if at + 12 > len(data):
             raise DamagedFile(f"it ends at byte {len(data)} without an IEND chunk: truncated")
@@ -154,7 +156,7 @@ def _essential(chunks: Chunks) -> bytes:
     if chunks.transparency:
         parts.append((b"tRNS", chunks.transparency))
     parts += [(b"IDAT", b"".join(chunks.image)), (b"IEND", b"")]
-    return SIGNATURE + b"".join(
+    return MAGIC + b"".join(
         struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(name)))
         for name, body in parts
     )

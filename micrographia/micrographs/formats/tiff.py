@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from micrographia.errors import DamagedFile, ImageTooLarge, UnsupportedFormat
 from micrographia.micrographs.formats import ifd, jpeg
 from micrographia.micrographs.header import Header, Pixels, Sample
 
-SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+SIGNATURE = re.compile(rb"II[*+]\0|MM\0[*+]")
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, CMYK, YCBCR = range(7)
 PLAIN, JPEG = 1, 7
 COMPRESSIONS = {PLAIN, 2, 3, 4, 5, JPEG, 8, 32773, 32946, 50000}

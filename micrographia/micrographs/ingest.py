@@ -1,0 +1,210 @@
+"""Files into the catalogue: every file is taken, refused or skipped, and recorded with the reason.
+
+A file's bytes become an object before its record is committed, records are committed in small batches, and
+clusters and parts are made last over everything: a run that was killed goes on where it stopped, and ends
+like one that was not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from micrographia import engine
+from micrographia.catalog import Catalog, Objects
+from micrographia.engine import SILENT, Outcome, Progress
+from micrographia.micrographs.display import to_display
+from micrographia.micrographs.duplicates import clusters, fingerprint
+from micrographia.micrographs.limits import Limits
+from micrographia.micrographs.read import decode, is_image, load
+from micrographia.micrographs.table import Table, assign, read_table
+from micrographia.micrographs.walk import Found, find_files, readable
+from micrographia.records import Micrograph, Source, Told
+from micrographia.workspace import Workspace
+
+Item = TypeVar("Item")
+
+FILES_PER_COMMIT = 32
+IMAGE_SUFFIXES = {
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".webp", ".jp2"),
+    *(".dm3", ".dm4", ".emd", ".ser", ".mrc", ".img", ".czi", ".nd2", ".lif", ".heic", ".avif"),
+}
+"""A file with one of these names was meant to be an image: not to read it is a refusal, not a skip."""
+
+
+@dataclass(frozen=True)
+class IngestSummary:
+    """What one run met and did. ``refused`` are images that could not be read, with their reasons."""
+
+    taken: int
+    unchanged: int
+    refused: tuple[Source, ...]
+    skipped: tuple[Source, ...]
+    micrographs: int
+    """Different images in the catalogue now; files with the same bytes are one."""
+    near_duplicates: int
+    """How many of them have a near duplicate."""
+    label_conflicts: tuple[str, ...] = ()
+    """Names of images whose label was dropped because their files differ on it."""
+    moved: dict[str, str] = field(default_factory=dict)
+    """Images that left the part they were in, to stay with a look-alike or their group; and why."""
+    rows_without_file: tuple[str, ...] = ()
+    unknown_columns: tuple[str, ...] = ()
+
+
+def ingest(
+    workspace: Workspace,
+    paths: Sequence[Path],
+    table: Path | None = None,
+    limits: Limits | None = None,
+    progress: Progress = SILENT,
+) -> IngestSummary:
+    """Take every image at or below ``paths``; labels come from folders, then from the table.
+
+    Files met before and not changed since are not read again, but take what folders, table and group
+    pattern say now. Raises ``RecipeError`` before any work where a path or a cell of the table is wrong.
+    """
+    rows = read_table(table) if table else None
+    found = find_files(paths, leave_out=[workspace.folder, *([table] if table else [])])
+    told, rows_without_file = _told(found, rows, workspace.recipe.ingest.group_pattern)
+    known = {source.path: source for source in workspace.catalog.sources()}
+    unchanged = [file for file in found if _is_unchanged(file, known.get(file.text), workspace.objects)]
+    _record_told(workspace.catalog, [(known[file.text], told[file.text]) for file in unchanged])
+
+    there = {file.text for file in unchanged}
+    new = [file for file in found if file.text not in there]
+    progress.begin("reading files", len(new), "files")
+    sources = list(_read_all(workspace, new, told, limits or Limits(), progress))
+    progress.end()
+    moved = _arrange(workspace, progress)
+    now = workspace.catalog.micrographs()
+    return IngestSummary(
+        taken=sum(source.outcome == "taken" for source in sources),
+        unchanged=len(unchanged),
+        refused=tuple(s for s in workspace.catalog.sources("refused") if s.path in told),
+        skipped=tuple(s for s in workspace.catalog.sources("skipped") if s.path in told),
+        micrographs=len(now),
+        near_duplicates=len(workspace.catalog.clusters()),
+        label_conflicts=tuple(m.name for m in now if any(n.startswith("label dropped") for n in m.notes)),
+        moved=moved,
+        rows_without_file=rows_without_file,
+        unknown_columns=rows.unknown_columns if rows else (),
+    )
+
+
+def _told(
+    found: Sequence[Found], table: Table | None, group_pattern: str | None
+) -> tuple[dict[str, Told], tuple[str, ...]]:
+    """What folder, table and group pattern say of each file, by its path; and rows that name no file."""
+    from_table, missing = assign(table, found) if table else ({}, ())
+    told = {}
+    for file in found:
+        row = from_table.get(file.text, Told())
+        match = re.search(group_pattern, readable(file.path.name)) if group_pattern else None
+        group = row.group or (match.group(1) if match else None)
+        told[file.text] = row.model_copy(update={"label": row.label or file.folder, "group": group or None})
+    return told, missing
+
+
+def _is_unchanged(file: Found, source: Source | None, objects: Objects) -> bool:
+    if source is None or (source.size_bytes, source.modified_ns) != (file.size_bytes, file.modified_ns):
+        return False
+    return source.micrograph is None or source.micrograph in objects
+
+
+def _record_told(catalog: Catalog, pairs: Iterable[tuple[Source, Told]]) -> None:
+    changed = [source.model_copy(update={"told": told}) for source, told in pairs if source.told != told]
+    for batch in _batches(changed):
+        catalog.record(batch)
+
+
+def _read_all(
+    workspace: Workspace,
+    files: Sequence[Found],
+    told: dict[str, Told],
+    limits: Limits,
+    progress: Progress,
+) -> Iterator[Source]:
+    """Read, keep and record; what is yielded has been committed."""
+    read = partial(read_file, objects=workspace.objects, limits=limits)
+    for batch in _batches(_outcomes(read, files, workspace.workers)):
+        sources = [_source(outcome, told[outcome.item.text]) for outcome in batch]
+        workspace.catalog.record(sources, [o.result for o in batch if isinstance(o.result, Micrograph)])
+        for source in sources:
+            progress.advance(note=Path(source.path).name)
+        yield from sources
+
+
+def _outcomes(
+    read: Callable[[Found], Micrograph | str], files: Sequence[Found], workers: int
+) -> Iterator[Outcome[Found, Micrograph | str]]:
+    # Starting processes takes seconds; a few files are read sooner in this one.
+    return engine.apply(read, files, workers if len(files) > FILES_PER_COMMIT else 1)
+
+
+def read_file(file: Found, objects: Objects, limits: Limits) -> Micrograph | str:
+    """The record of one image, its bytes kept in ``objects``; or why the file is not an image.
+
+    Raises ``UnreadableFile`` for what was meant to be an image and cannot be read.
+    """
+    if file.excuse:
+        return file.excuse
+    if not is_image(file.path) and file.path.suffix.lower() not in IMAGE_SUFFIXES:
+        return "not an image"
+    data = load(file.path, limits)
+    name = readable(file.path.name)
+    raster = decode(data, limits, name)
+    display, how = to_display(raster.pixels)
+    rows, columns = display.shape[:2]
+    return Micrograph(
+        id=objects.put(data),
+        name=name,
+        format=raster.header.format,
+        width=columns,
+        height=rows,
+        channels=raster.header.channels,
+        bits=raster.header.bits,
+        sample=raster.header.sample,
+        pages=raster.header.pages,
+        display=how,
+        fingerprint=fingerprint(display),
+        notes=raster.notes,
+    )
+
+
+def _source(outcome: Outcome[Found, Micrograph | str], told: Told) -> Source:
+    file, result = outcome.item, outcome.result
+    taken = result if isinstance(result, Micrograph) else None
+    return Source(
+        path=file.text,
+        size_bytes=file.size_bytes,
+        modified_ns=file.modified_ns,
+        outcome="taken" if taken else "refused" if outcome.reason else "skipped",
+        reason=None if taken else outcome.reason or str(result),
+        micrograph=taken.id if taken else None,
+        told=told,
+    )
+
+
+def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, FILES_PER_COMMIT)):
+        yield batch
+
+
+def _arrange(workspace: Workspace, progress: Progress) -> dict[str, str]:
+    """Clusters of near duplicates over all images, then parts of the split."""
+    catalog, split = workspace.catalog, workspace.recipe.split
+    progress.begin("looking for near duplicates", 1, "pass")
+    catalog.set_clusters(clusters({m.id: m.fingerprint for m in catalog.micrographs()}))
+    progress.advance()
+    progress.end()
+    if split.folds:
+        catalog.divide_into_folds(split.folds, split.validation, split.seed)
+        return {}
+    return catalog.divide(split.test, split.validation, split.seed)

@@ -1,0 +1,201 @@
+"""The lab's own table: labels, groups, captions and instrument settings of files, as CSV or JSON lines."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from micrographia.errors import RecipeError
+from micrographia.micrographs.walk import Found, readable
+from micrographia.records import Instrument, Part, Quantity, Scale, ScaleReading, Told
+
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+DELIMITERS = ",;\t"
+MAX_COMPLAINTS = 10
+
+
+class Row(BaseModel):
+    """One row of the table. Only ``file`` is needed; an empty cell says nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    file: Words
+    """Name of the file, or its path below the ingested folder or below the table's folder."""
+    label: Words | None = None
+    """Its class; comes before the folder's name."""
+    group: Words | None = None
+    """Specimen, series or paper; comes before the group pattern of the recipe."""
+    caption: Words | None = None
+    part: Part | None = None
+    """train, validation or test, where the lab has settled that."""
+    pixel_size_nm: float | None = Field(default=None, gt=0)
+    technique: Words | None = None
+    maker: Words | None = None
+    model: Words | None = None
+    detector: Words | None = None
+    accelerating_voltage_kv: float | None = Field(default=None, gt=0)
+    working_distance_mm: float | None = Field(default=None, gt=0)
+    magnification: float | None = Field(default=None, gt=0)
+
+    def told(self) -> Told:
+        """The row as what people say of a file."""
+        kv, mm = self.accelerating_voltage_kv, self.working_distance_mm
+        return Told(
+            label=self.label,
+            group=self.group,
+            caption=self.caption,
+            part=self.part,
+            scale=Scale() if self.pixel_size_nm is None else Scale.of((_reading(self.pixel_size_nm),)),
+            instrument=Instrument(
+                technique=self.technique,
+                maker=self.maker,
+                model=self.model,
+                detector=self.detector,
+                accelerating_voltage=None if kv is None else Quantity(value=kv, unit="kV"),
+                working_distance=None if mm is None else Quantity(value=mm, unit="mm"),
+                magnification=self.magnification,
+            ),
+        )
+
+
+COLUMNS = tuple(Row.model_fields)
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows by the file they name, and the columns that mean nothing to us."""
+
+    path: Path
+    rows: Mapping[str, Told]
+    unknown_columns: tuple[str, ...]
+
+
+def read_table(path: Path) -> Table:
+    """The table in a ``.csv`` or ``.jsonl`` file (UTF-8). Raises ``RecipeError`` naming row and column."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"the table {path} cannot be read", str(error)) from None
+    lines = text.lstrip()
+    cells = list(_json_rows(path, text) if lines.startswith("{") else _csv_rows(path, text))
+    if not cells:
+        raise RecipeError(f"the table {path} has no row", f"its columns are {', '.join(COLUMNS)}")
+    unknown = dict.fromkeys(name for _, row in cells for name in row if name not in COLUMNS)
+    return Table(path, _checked(path, cells), tuple(unknown))
+
+
+def assign(table: Table, found: Sequence[Found]) -> tuple[dict[str, Told], tuple[str, ...]]:
+    """What the table tells of each found file, by its path; and the rows whose file was not found.
+
+    A row is compared with the files that were found, never opened. Raises ``RecipeError`` where it fits two.
+    """
+    fitting: dict[str, set[str]] = defaultdict(set)
+    for file in found:
+        for name in _names(file, table.path.resolve().parent):
+            fitting[name].add(file.text)
+    told: dict[str, Told] = {}
+    missing: list[str] = []
+    for name, row in table.rows.items():
+        files = sorted(fitting.get(_comparable(name), ()))
+        if len(files) > 1:
+            several = " and ".join(files[:3])
+            raise RecipeError(
+                f"the table {table.path}: {name!r} fits {several}", "give the path below the folder"
+            )
+        if not files:
+            missing.append(name)
+        elif files[0] in told:
+            raise RecipeError(f"the table {table.path} has two rows for {files[0]}", "leave one")
+        else:
+            told[files[0]] = row
+    return told, tuple(missing)
+
+
+def _names(file: Found, table_folder: Path) -> set[str]:
+    """By which a row may call the file: its name, its path below the root or below the table's folder."""
+    folders = [f for f in (file.root, table_folder) if file.path.is_relative_to(f)]
+    paths: list[Path | str] = [
+        file.path.name,
+        file.path,
+        *(file.path.relative_to(folder) for folder in folders),
+    ]
+    return {_comparable(readable(path)) for path in paths}
+
+
+def _comparable(name: str) -> str:
+    """With forward slashes, and letters composed: some systems store é as e and an accent."""
+    return unicodedata.normalize("NFC", name.replace("\\", "/").removeprefix("./"))
+
+
+def _reading(pixel_size_nm: float) -> ScaleReading:
+    return ScaleReading(source="table", pixel_size_nm=pixel_size_nm, detail="pixel_size_nm")
+
+
+def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    head = text.partition("\n")[0]
+    delimiter = max(DELIMITERS, key=head.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        names = [name.strip() for name in reader.fieldnames or []]
+        if "file" not in names:
+            raise RecipeError(f"the table {path} has no column 'file'", f"its first line is {head[:80]!r}")
+        reader.fieldnames = names
+        for row in reader:
+            if None in row or None in row.values():
+                raise RecipeError(
+                    f"the table {path}: line {reader.line_num} has not {len(names)} cells as the first",
+                    "quote cells that hold the delimiter",
+                )
+            yield reader.line_num, {name: cell for name, cell in row.items() if cell.strip()}
+    except csv.Error as error:
+        raise RecipeError(f"the table {path} is no CSV at line {reader.line_num}", str(error)) from None
+
+
+def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise RecipeError(f"the table {path} is no JSON at line {number}", str(error)) from None
+        if not isinstance(row, dict):
+            raise RecipeError(
+                f"the table {path}: line {number} is no object", 'a row is {"file": ..., "label": ...}'
+            )
+        yield number, {name: cell for name, cell in row.items() if cell not in (None, "")}
+
+
+def _checked(path: Path, cells: list[tuple[int, dict[str, Any]]]) -> dict[str, Told]:
+    told: dict[str, Told] = {}
+    complaints: list[str] = []
+    for number, row in cells:
+        try:
+            checked = Row.model_validate(row)
+        except ValidationError as error:
+            complaints += [f"line {number}, {_explain(p)}" for p in error.errors(include_url=False)]
+            continue
+        if checked.file in told:
+            complaints.append(f"line {number}, column file: {checked.file!r} has a row already")
+        told[checked.file] = checked.told()
+    if complaints:
+        more = len(complaints) - MAX_COMPLAINTS
+        shown = complaints[:MAX_COMPLAINTS] + ([f"and {more} more"] if more > 0 else [])
+        raise RecipeError(f"the table {path} has wrong cells", "; ".join(shown))
+    return told
+
+
+def _explain(problem: Any) -> str:
+    column = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return f"column {column} is empty"
+    return f"column {column} is {problem['input']!r}: {problem['msg']}"
