@@ -5,6 +5,19 @@ electron microscope does, ``databar`` adds the maker's strip, and ``truth`` hold
 """
 
 from micrographia.phantoms.picture import CATEGORIES, VARIETIES, draw
+from micrographia.phantoms.sheet import contact_sheet
 from micrographia.phantoms.truth import DatabarTruth, ObjectTruth, Phantom, Truth
+from micrographia.phantoms.write import IMAGES_PER_SPECIMEN, write
 
-__all__ = ["CATEGORIES", "VARIETIES", "DatabarTruth", "ObjectTruth", "Phantom", "Truth", "draw"]
+__all__ = [
+    "CATEGORIES",
+    "IMAGES_PER_SPECIMEN",
+    "VARIETIES",
+    "DatabarTruth",
+    "ObjectTruth",
+    "Phantom",
+    "Truth",
+    "contact_sheet",
+    "draw",
+    "write",
+]

@@ -44,11 +44,9 @@ class _Canvas:
 
     def __post_init__(self) -> None:
         self.draw = ImageDraw.Draw(self.image)
-        # One bit per pixel in the glyphs, as the makers' own databars have them.
-        self.draw.fontmode = "L"
 
     def font(self, share: float, bold: bool = False) -> ImageFont.FreeTypeFont:
-        return _font(max(8, round(self.rows * share)), bold)
+        return font(max(8, round(self.rows * share)), bold)
 
     def text(
         self, col: float, row: float, text: str, font: ImageFont.FreeTypeFont, grey: int, anchor: str
@@ -64,7 +62,8 @@ class _Canvas:
 
 
 @lru_cache(maxsize=64)
-def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib, ``size`` pixels high."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", name), size)
 

@@ -1,4 +1,4 @@
-"""MEMS devices and electrodes: combs, cantilevers, gears, pads with tracks; straight edges and etched walls."""
+"""MEMS devices and electrodes: combs, cantilevers, gears and pads, with straight edges and etched walls."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _stage(view: View, tall_px: float, often: float) -> tuple[Stage, float]:
 
 def _union(*parts: Array) -> Array:
     """Signed distance from the union of shapes."""
-    return np.maximum.reduce(parts)
+    return np.asarray(np.maximum.reduce(parts))
 
 
 def _deck(stage: Stage, inside: Array, tall: float, low: float, high: float) -> Scene:
@@ -55,7 +55,7 @@ def _tones(view: View) -> tuple[float, float]:
 
 
 def comb(view: View) -> Drawing:
-    """A comb drive: fingers of a fixed and a moving half between each other, a spine with etch holes, beams."""
+    """A comb drive: fingers of two halves between each other, a spine with release holes, beams."""
     unit, specimen = view.unit, view.specimen
     finger, gap = specimen.uniform(7, 17), specimen.uniform(5, 12)
     pitch, reach = 2 * (finger + gap), specimen.uniform(80, 150)
@@ -122,12 +122,16 @@ def cantilevers(view: View) -> Drawing:
         extent = reach * (1 - 0.6 * k / number if graded else 1.0)
         lengths_px.append(extent * unit)
         taper = np.clip((extent - a) / extent, 0.0, 1.0) if triangular else np.float32(1.0)
-        inside = _union(inside, np.minimum(width / 2 * taper - np.abs(b - centre), np.minimum(a + 5, extent - a)))
+        inside = _union(
+            inside, np.minimum(width / 2 * taper - np.abs(b - centre), np.minimum(a + 5, extent - a))
+        )
     pit = specimen.uniform(1.15, 1.5) * reach
     inside = _union(inside, a - pit, np.abs(b) - (number * pitch / 2 + specimen.uniform(20, 60)))
     low, high = _tones(view)
     plane = _deck(stage, np.asarray(inside * unit, np.float32), tall, 0.7 * low, high)
-    quantities = count("cantilever_count", number) | length("cantilever_width", width * unit, view.pixel_size_nm)
+    quantities = count("cantilever_count", number) | length(
+        "cantilever_width", width * unit, view.pixel_size_nm
+    )
     quantities |= length("cantilever_length_longest", max(lengths_px), view.pixel_size_nm)
     quantities |= length("pitch", pitch * unit, view.pixel_size_nm)
     return _show(plane, stage, turn, quantities)
@@ -159,7 +163,9 @@ def electrodes(view: View) -> Drawing:
         track = sorted((edge, edge + side * 60))
         pads.append(box((a, b), (track[0], track[1]), (side * wide * 0.5 - 9, side * wide * 0.5 + 9)))
         block = sorted((edge + side * 55, edge + side * (55 + pad)))
-        pads.append(box((a, b), (block[0], block[1]), (side * wide * 0.5 - pad / 2, side * wide * 0.5 + pad / 2)))
+        pads.append(
+            box((a, b), (block[0], block[1]), (side * wide * 0.5 - pad / 2, side * wide * 0.5 + pad / 2))
+        )
     inside = _union(combs, *buses, *pads)
     low, high = _tones(view)
     plane = _deck(stage, np.asarray(inside * unit, np.float32), tall, low, min(0.95, high * 1.3))
@@ -225,7 +231,9 @@ def pads(view: View) -> Drawing:
         opening.append(box((a, b), (-0.9 * side, -0.1 * side), inner))
         reach, shift = 40 + 2.2 * track * abs(k - (number - 1) / 2), (k - (number - 1) / 2) * (track + 10)
         metal.append(box((a, b), (-1, reach + track), (centre - track / 2, centre + track / 2)))
-        run = sorted((centre - track / 2 * np.sign(centre - shift), shift - track / 2 * np.sign(centre - shift)))
+        run = sorted(
+            (centre - track / 2 * np.sign(centre - shift), shift - track / 2 * np.sign(centre - shift))
+        )
         metal.append(box((a, b), (reach, reach + track), (run[0] - track / 2, run[1] + track / 2)))
         metal.append(box((a, b), (reach, 600), (shift - track / 2, shift + track / 2)))
     inside = _union(*metal)

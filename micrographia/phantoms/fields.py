@@ -1,13 +1,16 @@
-"""Random fields from which surfaces take their texture: self-affine roughness, cells of points, smooth blurs."""
+"""Random fields that give surfaces their texture: self-affine roughness, cells around points."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 from scipy.spatial import cKDTree
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
+"""Fields are float32; float64 where a formula needs it."""
 
 
 def rough(
@@ -30,7 +33,7 @@ def rough(
     if finest > 0:
         amplitude *= wave <= 1 / finest
     surface = fft.irfft2(white * amplitude, s=(rows, cols))[: shape[0], : shape[1]]
-    return ((surface - surface.mean()) / max(float(surface.std()), 1e-12)).astype(np.float32)
+    return np.asarray((surface - surface.mean()) / max(float(surface.std()), 1e-12), np.float32)
 
 
 def soften(values: Array, sigma: float) -> Array:
@@ -42,7 +45,7 @@ def soften(values: Array, sigma: float) -> Array:
 
 
 def scattered(
-    shape: tuple[int, int],
+    shape: tuple[float, float],
     spacing: float,
     rng: np.random.Generator,
     jitter: float = 0.35,
@@ -64,11 +67,11 @@ def scattered(
 def cells(
     shape: tuple[int, int], points: NDArray[np.float64], warp: Array | None = None, neighbours: int = 3
 ) -> tuple[NDArray[np.intp], Array]:
-    """Voronoi cells: (neighbours, rows, cols) indices of the nearest points and their distances, nearest first.
+    """Voronoi cells: (neighbours, rows, cols) indices of the nearest points, and distances.
 
     ``warp`` (2, rows, cols) displaces the pixels beforehand, so that borders wander.
     """
-    grid = np.indices(shape, dtype=np.float32)
+    grid: Array = np.indices(shape, dtype=np.float32)
     if warp is not None:
         grid = grid + warp
     near, index = cKDTree(points).query(grid.reshape(2, -1).T, k=neighbours)
@@ -82,4 +85,4 @@ def border_distance(points: NDArray[np.float64], index: NDArray[np.intp], near: 
     From |p-a|, |p-b| and |a-b|: (|p-b|² - |p-a|²) / 2|a-b|, the offset from the perpendicular bisector.
     """
     apart = np.linalg.norm(points[index[0]] - points[index[1]], axis=-1)
-    return ((near[1] ** 2 - near[0] ** 2) / np.maximum(2 * apart, 1e-6)).astype(np.float32)
+    return np.asarray((near[1] ** 2 - near[0] ** 2) / np.maximum(2 * apart, 1e-6), np.float32)

@@ -1,15 +1,16 @@
-"""Porous sponges: open-cell foams, spherical-pore monoliths and sintered networks, with depth behind the pores."""
+"""Porous sponges: open-cell foams, monoliths of spherical pores, networks; with depth behind the pores."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.measure import label as connected
 
 from micrographia.phantoms.fields import Array, border_distance, cells, rough, scattered, soften
 from micrographia.phantoms.scene import Drawing, Scene, Variety, View
 from micrographia.phantoms.truth import Truth, count, lengths, percent
 
+Mask = NDArray[np.bool_]
 SMALLEST_PORE_PX = 12
 
 
@@ -37,7 +38,7 @@ def foam(view: View) -> Drawing:
 
 def _strut_layer(
     view: View, spacing: float, strut: float, round_off: float, uneven: float
-) -> tuple[Array, np.ndarray]:
+) -> tuple[Array, Mask]:
     """Height of round struts along Voronoi borders, thicker at the nodes, and where they are."""
     unit = view.unit
     points = scattered(view.extent, spacing, view.place, uneven) * unit
@@ -74,11 +75,11 @@ def bubbles(view: View) -> Drawing:
 def _windows(
     scene: Scene,
     view: View,
-    points: np.ndarray,
-    radii: np.ndarray,
-    own: np.ndarray,
+    points: NDArray[np.float64],
+    radii: NDArray[np.float64],
+    own: NDArray[np.intp],
     near: Array,
-    pores: np.ndarray,
+    pores: Mask,
 ) -> None:
     """Openings in the wall of each bowl towards its neighbours below, three or so to a pore."""
     throat = view.specimen.uniform(0.2, 0.38)
@@ -103,7 +104,9 @@ def network(view: View) -> Drawing:
     scene.height -= 2.5 * spacing * unit
     pores = np.zeros(view.shape, bool)
     for depth in (1.6, 0.8, 0.0):
-        field = soften(rough(view.shape, view.place, 0.0, 2.2 * spacing * unit, 0.6 * spacing * unit), 0.8 * unit)
+        field = soften(
+            rough(view.shape, view.place, 0.0, 2.2 * spacing * unit, 0.6 * spacing * unit), 0.8 * unit
+        )
         level = np.quantile(field, 1 - fill)
         solid = field > level
         inner = ndimage.distance_transform_edt(solid).astype(np.float32)
@@ -123,19 +126,9 @@ def _skin(view: View) -> Array:
     return rough(view.shape, view.grain, 0.5, 18 * view.unit, 2.5) * np.float32(amplitude)
 
 
-def _with_pores(scene: Scene, view: View, pores: np.ndarray) -> Drawing:
-    """The pores of the uppermost layer are the objects: connected, and of at least a few pixels."""
-    marks = connected(pores, connectivity=1)
-    sizes = np.bincount(marks.ravel())
-    kept = np.flatnonzero(sizes >= SMALLEST_PORE_PX)
-    kept = kept[kept > 0]
-    renumber = np.zeros(sizes.size, np.int32)
-    renumber[kept] = np.arange(1, kept.size + 1)
-    scene.label = renumber[marks]
-    edge = np.concatenate([scene.label[0], scene.label[-1], scene.label[:, 0], scene.label[:, -1]])
-    scene.cut = {int(k) for k in np.unique(edge)}
-    scene.footprint = {k: float(n) for k, n in enumerate(sizes[kept], start=1)}
-    scene.drawn = {k: int(n) for k, n in enumerate(sizes[kept], start=1)}
+def _with_pores(scene: Scene, view: View, pores: Mask) -> Drawing:
+    """The connected pores of the uppermost layer are the objects, if of at least a few pixels."""
+    scene.mark(ndimage.label(pores)[0])
     objects = scene.objects(SMALLEST_PORE_PX)
     diameters = np.array([o.equivalent_diameter_px for o in objects])
     quantities = percent("porosity", float(pores.mean())) | count("pore_count", len(objects))

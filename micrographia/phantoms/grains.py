@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from micrographia.phantoms.fields import Array, rough, scattered, soften
+from micrographia.phantoms.fields import Array, rough, scattered
 from micrographia.phantoms.scene import Drawing, Scene, Solid, Variety, View, random_rotation
 from micrographia.phantoms.solids import (
     ball,
@@ -229,7 +229,7 @@ def nodules(shape: tuple[int, int], spacing: float, rng: np.random.Generator) ->
     grid = np.indices(shape, dtype=np.float32).reshape(2, -1).T
     near = cKDTree(points).query(grid, distance_upper_bound=spacing)[0].reshape(shape).astype(np.float32)
     reach = np.float32(0.75 * spacing)
-    return np.sqrt(np.maximum(reach**2 - np.minimum(near, reach) ** 2, 0))
+    return np.asarray(np.sqrt(np.maximum(reach**2 - np.minimum(near, reach) ** 2, 0)))
 
 
 def _with_truth(scene: Scene, view: View) -> Drawing:

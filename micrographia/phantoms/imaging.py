@@ -109,7 +109,7 @@ def emission(scene: Scene, optics: Optics) -> Array:
     facing = (fall_row * -np.sin(angle) + fall_col * np.cos(angle)) / secant
     glow = scene.tone * (1 + 1.6 * optics.slope * tilt + optics.side * facing)
     glow += optics.rim * _rim(scene.height, optics.depth) * (0.35 + 0.65 * scene.tone)
-    return (glow * _openness(scene.height, optics.shadow)).astype(np.float32)
+    return np.asarray(glow * _openness(scene.height, optics.shadow), np.float32)
 
 
 def _slopes(height: Array) -> tuple[Array, Array]:
@@ -134,11 +134,11 @@ def _rim(height: Array, depth: float) -> Array:
     drop = np.clip((height - ndimage.minimum_filter(height, 3)) / 4 - 0.3, 0, 1)
     near = ndimage.gaussian_filter(drop, depth) * (1 + depth)
     lower = np.clip((ndimage.maximum_filter(height, 3) - height) / 4 - 0.3, 0, 1)
-    return np.clip(near, 0, 1.2) * (1 - 0.8 * lower)
+    return np.asarray(np.clip(near, 0, 1.2) * (1 - 0.8 * lower))
 
 
 def _openness(height: Array, strength: float) -> Array:
-    """Between 0 and 1: the share of the signal that escapes past higher surroundings, over three distances."""
+    """Between 0 and 1: the share of the signal that gets past higher surroundings at three distances."""
     sight = np.ones_like(height)
     extent = max(height.shape)
     for sigma in (3 * extent / 512, 9 * extent / 512, 26 * extent / 512):
@@ -154,7 +154,7 @@ def _charge(values: Array, optics: Optics) -> Array:
     keep = 1 - 1 / (0.06 * values.shape[1])
     bright = np.maximum(values - np.percentile(values, 85), 0)
     left_behind = signal.lfilter([1 - keep], [1, -keep], bright, axis=1).astype(np.float32)
-    return np.maximum(values - 8 * optics.trail * left_behind, 0.02)
+    return np.asarray(np.maximum(values - 8 * optics.trail * left_behind, 0.02))
 
 
 def _sway(values: Array, optics: Optics, rng: np.random.Generator) -> Array:
@@ -166,7 +166,8 @@ def _sway(values: Array, optics: Optics, rng: np.random.Generator) -> Array:
     at = np.clip(at, 0, values.shape[1] - 1.001)
     left = at.astype(np.intp)
     part = (at - left).astype(np.float32)
-    return np.take_along_axis(values, left, 1) * (1 - part) + np.take_along_axis(values, left + 1, 1) * part
+    here, beyond = (np.take_along_axis(values, at, 1) for at in (left, left + 1))
+    return np.asarray(here * (1 - part) + beyond * part)
 
 
 def _focus(values: Array, optics: Optics) -> Array:
@@ -189,7 +190,7 @@ def _levels(values: Array, optics: Optics) -> Array:
     """Brightness and contrast as an operator would set them: a few percent of the pixels at either end."""
     low, high = np.percentile(values, (0.5, 99.3))
     share = np.clip((values - low) / max(high - low, 1e-6), 0, 1.4) ** optics.gamma
-    return optics.black + (optics.white - optics.black) * share
+    return np.asarray(optics.black + (optics.white - optics.black) * share)
 
 
 def _display(levels: Array, optics: Optics, rng: np.random.Generator) -> NDArray[np.uint8]:

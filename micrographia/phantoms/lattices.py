@@ -39,7 +39,10 @@ class Lattice:
         best = np.full(shape, np.inf, np.float32)
         offset, index = np.zeros((2, *shape), np.float32), np.zeros((2, *shape), np.int32)
         for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            there = [(u + i) * np.float32(a) + (v + j) * np.float32(b) for a, b in zip(self.first, self.second, strict=True)]
+            there = [
+                (u + i) * np.float32(a) + (v + j) * np.float32(b)
+                for a, b in zip(self.first, self.second, strict=True)
+            ]
             away_row, away_col = down - there[0], right - there[1]
             square = away_row**2 + away_col**2
             closer = square < best
@@ -121,7 +124,7 @@ def _finish(plane: Scene, stage: Stage, lattice: Lattice, size: float, present: 
     quantities |= degrees("tilt_deg", stage.tilt_deg)
     angle = np.rad2deg(np.arctan2(-lattice.first[0], lattice.first[1])) % 180
     quantities |= degrees("orientation_deg", float(angle))
-    _cut_at_edges(scene)
+    scene.mark(scene.label)
     objects = scene.objects()
     quantities |= count("count", len(objects))
     if stage.tilt_deg == 0:
@@ -139,15 +142,6 @@ def _vectors(first: NDArray[np.float64], second: NDArray[np.float64]) -> dict[st
     }
 
 
-def _cut_at_edges(scene: Scene) -> None:
-    """Take the objects from the labels as seen: their outlines are what shows."""
-    sizes = np.bincount(scene.label.ravel())
-    edge = np.concatenate([scene.label[0], scene.label[-1], scene.label[:, 0], scene.label[:, -1]])
-    scene.cut = {int(k) for k in np.unique(edge)}
-    scene.footprint = {k: float(sizes[k]) if k < sizes.size else 0.0 for k in range(1, sizes.size)}
-    scene.drawn = {k: int(sizes[k]) for k in range(1, sizes.size)}
-
-
 def grating(view: View) -> Drawing:
     """Parallel lines and spaces with rough edges, as in resist or a diffraction grating."""
     unit, specimen = view.unit, view.specimen
@@ -156,11 +150,13 @@ def grating(view: View) -> Drawing:
     tilt = float(specimen.uniform(20, 45)) if specimen.random() < 0.35 else 0.0
     turn = float(specimen.choice([0.0, 90.0, 90.0, 90.0, 45.0]) + specimen.normal(0, 3)) % 180
     stage = Stage(view, tilt, tall)
-    across, along = stage.frame(turn)
+    across, _ = stage.frame(turn)
     across = across + np.float32(view.place.uniform(0, pitch) * unit)
     number = np.floor(across / np.float32(pitch * unit))
     offset = np.abs(across - (number + 0.5) * np.float32(pitch * unit))
-    edges = rough(stage.shape, view.grain, 0.4, 60 * unit, 3) * np.float32(specimen.uniform(0.0, 0.05) * pitch * unit)
+    edges = rough(stage.shape, view.grain, 0.4, 60 * unit, 3) * np.float32(
+        specimen.uniform(0.0, 0.05) * pitch * unit
+    )
     inside = np.float32(duty * pitch * unit / 2) - offset + edges
     plane = Scene.flat(stage.shape, 0.4)
     plane.height = step(inside, tall, max(1.0, specimen.uniform(0.02, 0.1) * pitch * unit))
@@ -176,12 +172,14 @@ def grating(view: View) -> Drawing:
     quantities |= length("line_width", duty * pitch * unit, view.pixel_size_nm)
     quantities["projected_pitch_px"] = Quantity(value=seen_pitch, unit="px")
     quantities |= degrees("orientation_deg", turn) | degrees("tilt_deg", tilt)
-    _cut_at_edges(scene)
+    scene.mark(scene.label)
     objects = scene.objects()
     quantities |= count("count", len(objects))
     if tilt == 0:
         quantities |= percent("area_fraction", float((scene.label > 0).mean()))
-    return scene, Truth(variety=view.variety, quantities=quantities, words={"symmetry": "lines"}, objects=objects)
+    return scene, Truth(
+        variety=view.variety, quantities=quantities, words={"symmetry": "lines"}, objects=objects
+    )
 
 
 def _array(name: str, shape: str, sunk: bool, weight: float) -> Variety:

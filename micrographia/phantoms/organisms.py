@@ -49,7 +49,11 @@ def spiny_pollen(view: View) -> Drawing:
     """Spherical grains set with conical spines."""
     unit, specimen, place = view.unit, view.specimen, view.place
     size = specimen.uniform(48, 120)
-    spines, tall, wide = int(specimen.integers(60, 160)), specimen.uniform(0.12, 0.28), specimen.uniform(0.05, 0.1)
+    spines, tall, wide = (
+        int(specimen.integers(60, 160)),
+        specimen.uniform(0.12, 0.28),
+        specimen.uniform(0.05, 0.1),
+    )
     scene = _ground(view, specimen.uniform(0.12, 0.3), specimen.uniform(0.5, 4))
     tone = float(specimen.uniform(0.55, 0.75))
     directions_ = _spread_on_sphere(spines)
@@ -81,7 +85,9 @@ def _spine(
     if np.hypot(out[0], out[1]) * tall < 2:
         tip = reach[-1]
         spot = ball(max(1.2, wide), flatten=max(1.0, tall / max(wide, 1.0)))
-        scene.put(spot, (centre[0] + tip[0], centre[1] + tip[1]), wide + 2, radius * (1 + out[2]), tone, label)
+        scene.put(
+            spot, (centre[0] + tip[0], centre[1] + tip[1]), wide + 2, radius * (1 + out[2]), tone, label
+        )
         return
     tube(scene, reach[:, :2] + centre, width, radius + reach[:, 2], tone, label)
 
@@ -225,7 +231,10 @@ def blood_cells(view: View) -> Drawing:
 
 
 def _biconcave(radius: float, tilt: float, turn: float) -> Solid:
-    """The resting red cell, z(ρ) = R √(1-ρ²) (c₀ + c₁ρ² + c₂ρ⁴) (Evans and Fung, Microvasc. Res. 4 (1972) 335)."""
+    """The resting red cell, z(ρ) = R √(1-ρ²) (c₀ + c₁ρ² + c₂ρ⁴), tipped a little.
+
+    Evans and Fung, Microvascular Research 4 (1972) 335.
+    """
     squash, lean = np.cos(tilt), np.tan(min(tilt, 0.9))
 
     def height(dr: Array, dc: Array) -> Array:
@@ -252,7 +261,14 @@ def _spiky_cell(
     turned = _spread_on_sphere(26) @ _rotation(place).T
     for out in turned[turned[:, 2] > 0.0]:
         spot = centre + 0.92 * radius * out[:2]
-        scene.put(ball(0.2 * radius, 1.6), (spot[0], spot[1]), 0.2 * radius, lift + 0.92 * radius * out[2], tone, label)
+        scene.put(
+            ball(0.2 * radius, 1.6),
+            (spot[0], spot[1]),
+            0.2 * radius,
+            lift + 0.92 * radius * out[2],
+            tone,
+            label,
+        )
 
 
 def bacteria(view: View) -> Drawing:
@@ -271,7 +287,9 @@ def bacteria(view: View) -> Drawing:
     spots = [place.uniform(0, 1, 2) * [height, width] for _ in range(number if rods else max(2, number // 7))]
     for spot in spots:
         if rods:
-            _rod_cell(scene, spot * unit, size * unit, slender * np.exp(place.normal(0, 0.2)), tone, place, unit)
+            _rod_cell(
+                scene, spot * unit, size * unit, slender * np.exp(place.normal(0, 0.2)), tone, place, unit
+            )
         else:
             _coccus_chain(scene, spot * unit, size * unit, int(place.integers(3, 12)), tone, place)
     _texture(scene, view, 0.3, 18)
@@ -287,7 +305,9 @@ def _rod_cell(
     place: np.random.Generator,
     unit: float,
 ) -> None:
-    path = walk((spot[0], spot[1]), place.uniform(0, np.pi), 2 * radius * slender, 0.12, place, 90 * unit, 0.7)
+    path = walk(
+        (spot[0], spot[1]), place.uniform(0, np.pi), 2 * radius * slender, 0.12, place, 90 * unit, 0.7
+    )
     at = np.linspace(-1, 1, len(path)) * slender
     cap = np.sqrt(np.maximum(1 - np.maximum(np.abs(at) - slender + 1, 0) ** 2, 0.02))
     pinch = 1 - 0.4 * np.exp(-((at / 0.25) ** 2)) if place.random() < 0.2 else 1.0
@@ -306,7 +326,9 @@ def _coccus_chain(
     heading = place.uniform(0, 2 * np.pi)
     for _ in range(number):
         size = radius * place.normal(1, 0.05)
-        scene.put(lump(size, place, 0.02, 1.0), (spot[0], spot[1]), 1.3 * size, radius, tone, scene.new_label())
+        scene.put(
+            lump(size, place, 0.02, 1.0), (spot[0], spot[1]), 1.3 * size, radius, tone, scene.new_label()
+        )
         heading += place.normal(0, 0.6)
         spot = spot + 1.85 * radius * np.array([np.sin(heading), np.cos(heading)])
 
@@ -333,23 +355,27 @@ def butterfly_scales(view: View) -> Drawing:
     scene.height -= 60 * unit
     height, width = view.extent
     reach = np.hypot(height, width) / 2 + long
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     row_step, tone = 0.42 * long, float(specimen.uniform(0.5, 0.7))
     for number, down in enumerate(np.arange(reach, -reach, -row_step)):
         for right in np.arange(-reach, reach, 0.92 * wide) + 0.46 * wide * (number % 2):
             lean = turn + place.normal(0, 0.05)
             middle = np.array([down, right]) + place.normal(0, 0.04 * wide, 2)
-            at = np.array([middle[0] * np.cos(turn) - middle[1] * np.sin(turn), middle[0] * np.sin(turn) + middle[1] * np.cos(turn)])
-            centre = (at + [height / 2, width / 2]) * unit
+            centre = (rotation @ middle + np.array([height, width]) / 2) * unit
             solid = _scale(wide * unit / 2, long * unit / 2, ridge * unit, teeth, -lean, place)
             level = (number * 7 + place.normal(0, 1.0)) * unit
             label = scene.new_label()
             tint = tone * place.normal(1, 0.06)
-            scene.put(solid, (centre[0], centre[1]), 1.05 * np.hypot(wide, long) / 2 * unit, level, tint, label)
+            scene.put(
+                solid, (centre[0], centre[1]), 1.05 * np.hypot(wide, long) / 2 * unit, level, tint, label
+            )
     more = length("ridge_pitch", ridge * unit, view.pixel_size_nm)
     return _with_truth(scene, view, more)
 
 
-def _scale(half: float, long: float, ridge: float, teeth: int, turn: float, rng: np.random.Generator) -> Solid:
+def _scale(
+    half: float, long: float, ridge: float, teeth: int, turn: float, rng: np.random.Generator
+) -> Solid:
     """One scale, its free end down: a rounded plate that rises towards that end, ridged, with cross ribs."""
     phase, curl = rng.uniform(0, 6, 2), rng.uniform(0.05, 0.14)
 

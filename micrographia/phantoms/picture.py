@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,9 +51,9 @@ def draw(
 ) -> Phantom:
     """Draw image ``seed`` of a category, ``size`` (rows, columns) pixels with its databar.
 
-    Images with the same ``specimen`` (by default one for each seed) show the same material and the same kind of
-    structure at somewhat different magnifications. The same arguments give the same bytes, whatever was drawn
-    before. RecipeError for an unknown category, variety or databar, or a size too small to hold one.
+    Images with the same ``specimen`` (by default one for each seed) show the same material and the same kind
+    of structure at somewhat different magnifications. The same arguments give the same bytes, whatever was
+    drawn before. RecipeError for an unknown category, variety or databar, or a size too small to hold one.
     """
     specimen = seed if specimen is None else specimen
     rows, cols = size[0] - (bars.height(databar, size[1]) if databar else 0), size[1]

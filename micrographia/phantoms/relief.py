@@ -1,11 +1,10 @@
-"""Flat-topped structures made by lithography: steps with sloping walls, and how they look on a tilted stage."""
+"""Structures made by lithography: plateaus with sloping walls, and how they look on a tilted stage."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from micrographia.phantoms.fields import Array, rough
 from micrographia.phantoms.scene import Scene, View
@@ -32,8 +31,8 @@ class Stage:
     def frame(self, turn_deg: float, origin: tuple[float, float] | None = None) -> Coordinates:
         """(across, along) coordinates in pixels of the specimen plane about ``origin`` (its middle).
 
-        ``along`` grows in the direction ``turn_deg``, counter-clockwise from growing columns; ``across`` grows
-        90° clockwise of it, that is downwards for no turn.
+        ``along`` grows in the direction ``turn_deg``, counter-clockwise from growing columns; ``across``
+        grows 90° clockwise of it, that is downwards for no turn.
         """
         rows, cols = np.indices(self.shape, dtype=np.float32)
         middle = origin or (self.shape[0] / 2, self.shape[1] / 2)
@@ -49,10 +48,9 @@ def step(inside_px: Array, height: float, wall_px: float = 1.0) -> Array:
 
 def box(at: Coordinates, across: tuple[float, float], along: tuple[float, float]) -> Array:
     """Signed distance (positive inside, city-block outside) from a rectangle given by its limits."""
-    return np.minimum(
-        np.minimum(at[0] - np.float32(across[0]), np.float32(across[1]) - at[0]),
-        np.minimum(at[1] - np.float32(along[0]), np.float32(along[1]) - at[1]),
-    )
+    sides = [at[0] - np.float32(across[0]), np.float32(across[1]) - at[0]]
+    sides += [at[1] - np.float32(along[0]), np.float32(along[1]) - at[1]]
+    return np.asarray(np.minimum.reduce(sides))
 
 
 def tilted(plane: Scene, stage: Stage) -> Scene:

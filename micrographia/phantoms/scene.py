@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +101,16 @@ class Scene:
         self.footprint[label] = self.footprint.get(label, 0.0) + area
         self.drawn[label] = self.drawn.get(label, 0) + seen
 
+    def mark(self, label: NDArray[np.integer[Any]]) -> None:
+        """Take the objects from a label image (rows, columns): all of an object that is not cut is seen."""
+        self.label = label.astype(np.int32)
+        sizes = np.bincount(self.label.ravel())
+        numbers = [int(k) for k in np.flatnonzero(sizes) if k]
+        self.footprint = dict.fromkeys(range(1, sizes.size), 0.0) | {k: float(sizes[k]) for k in numbers}
+        self.drawn = {k: int(sizes[k]) for k in numbers}
+        edge = np.concatenate([self.label[0], self.label[-1], self.label[:, 0], self.label[:, -1]])
+        self.cut = set(np.unique(edge).tolist())
+
     def objects(self, smallest_px: int = 6) -> tuple[ObjectTruth, ...]:
         """The objects still visible; those with fewer than ``smallest_px`` pixels lose their label.
 
@@ -122,7 +133,7 @@ class Scene:
 
 
 def random_rotation(rng: np.random.Generator) -> NDArray[np.float64]:
-    """A rotation matrix drawn evenly from all (Shoemake, Graphics Gems III, 1992: a random unit quaternion)."""
+    """A rotation matrix drawn evenly from all (a random unit quaternion: Shoemake, 1992)."""
     w, x, y, z = (q := rng.normal(size=4)) / np.linalg.norm(q)
     return np.array(
         [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,8 @@ from micrographia.phantoms.fields import Array
 from micrographia.phantoms.scene import Scene, Solid
 
 Matrix = NDArray[np.float64]
+Vector = NDArray[np.floating[Any]] | float
+OUTLINE_POINTS = 1024
 
 
 def ball(radius: float, flatten: float = 1.0) -> Solid:
@@ -25,13 +29,13 @@ def lump(radius: float, rng: np.random.Generator, uneven: float = 0.15, flatten:
     """A rounded body whose outline wanders by ``uneven`` radii: ellipse plus a few harmonics."""
     order = np.arange(2, 9)
     weight = uneven * rng.normal(size=(2, order.size)) * (2 / order[None]) ** 1.5
+    turn = order * np.linspace(-np.pi, np.pi, OUTLINE_POINTS)[:, None]
+    outline = 1 + np.cos(turn) @ weight[0] + np.sin(turn) @ weight[1]
+    outline = (radius * np.clip(outline, 0.4, 1.6)).astype(np.float32)
 
     def height(dr: Array, dc: Array) -> Array:
-        angle = np.arctan2(dr, dc)
-        edge = np.ones_like(angle)
-        for k, n in enumerate(order):
-            edge += weight[0, k] * np.cos(n * angle) + weight[1, k] * np.sin(n * angle)
-        edge = radius * np.clip(edge, 0.4, 1.6)
+        at = (np.arctan2(dr, dc) + np.pi) * np.float32((OUTLINE_POINTS - 1) / (2 * np.pi))
+        edge = outline[at.astype(np.intp)]
         inside = 1 - (dr**2 + dc**2) / edge**2
         return np.where(inside >= 0, radius * flatten * np.sqrt(np.maximum(inside, 0)), -np.inf)
 
@@ -45,20 +49,23 @@ def polyhedron(normals: Matrix, distances: NDArray[np.float64]) -> Solid:
     that lies under the highest of the planes that face down.
     """
     upright = np.abs(normals[:, 2]) < 1e-6
-    up, down = (normals[:, 2] > 0) & ~upright, (normals[:, 2] < 0) & ~upright
+    up = normals[:, 2] > 0
 
-    def plane(k: int, dr: Array, dc: Array) -> Array:
-        slope_r, slope_c, top = (np.float32(v / normals[k, 2]) for v in (*normals[k, :2], distances[k]))
-        return top - slope_r * dr - slope_c * dc
+    steep_r, steep_c, top = (
+        np.divide(v, normals[:, 2], where=~upright, out=np.zeros(len(v))).astype(np.float32)
+        for v in (normals[:, 0], normals[:, 1], distances)
+    )
 
     def height(dr: Array, dc: Array) -> Array:
-        dr, dc = np.broadcast_arrays(dr, dc)
-        ceiling = np.full(dr.shape, np.inf, np.float32)
-        floor = np.full(dr.shape, -np.inf, np.float32)
-        for k in np.flatnonzero(up):
-            np.minimum(ceiling, plane(k, dr, dc), out=ceiling)
-        for k in np.flatnonzero(down):
-            np.maximum(floor, plane(k, dr, dc), out=floor)
+        ceiling = np.full(np.broadcast_shapes(dr.shape, dc.shape), np.inf, np.float32)
+        floor = np.full(ceiling.shape, -np.inf, np.float32)
+        # With rows and columns as one column and one row, each plane is one outer difference.
+        for k in np.flatnonzero(~upright):
+            plane = (top[k] - steep_r[k] * dr) - steep_c[k] * dc
+            if up[k]:
+                np.minimum(ceiling, plane, out=ceiling)
+            else:
+                np.maximum(floor, plane, out=floor)
         outside = ceiling < floor
         for k in np.flatnonzero(upright):
             outside |= normals[k, 0] * dr + normals[k, 1] * dc > distances[k]
@@ -128,8 +135,8 @@ def walk(
 ) -> NDArray[np.float64]:
     """A smooth curve, (n, 2) points ``step`` apart, centred on ``start``.
 
-    Its heading (radians, counter-clockwise from growing columns) is a smooth random function of the arc length
-    with standard deviation ``wander`` and correlation length ``persistence``.
+    Its heading (radians, counter-clockwise from growing columns) is a smooth random function of the arc
+    length with standard deviation ``wander`` and correlation length ``persistence``.
     """
     n = max(2, int(length / step))
     knots = max(4, int(length / persistence) + 3)
@@ -152,17 +159,17 @@ def resampled(path: NDArray[np.float64], step: float) -> NDArray[np.float64]:
 def tube(
     scene: Scene,
     path: NDArray[np.float64],
-    radius: NDArray[np.float64] | float,
-    z: NDArray[np.float64] | float,
-    tone: NDArray[np.float64] | float,
+    radius: Vector,
+    z: Vector,
+    tone: Vector,
     label: int = 0,
     flatness: float = 1.0,
     facets: float = 0.0,
 ) -> None:
-    """Sweep a round (or, with ``facets``, roof-shaped) section along a curve of (row, column) points in pixels.
+    """Sweep a round (or, with ``facets``, roof-shaped) section along a curve of (row, column) pixels.
 
-    ``radius``, ``z`` (height of the axis) and ``tone`` may vary along the curve; points no more than about half
-    a pixel apart leave no holes. Heights are taken at the centres of the pixels, and pixels at the edge are covered in part.
+    ``radius``, ``z`` (height of the axis) and ``tone`` may vary along the curve. Points up to about 0.7 pixels
+    apart leave no holes. Heights are taken at the centres of the pixels; those at the edge are covered in part.
     """
     points, radii, levels, tones = _inside(scene.shape, path, radius, z, tone)
     if len(points) < 2:
@@ -192,9 +199,9 @@ def tube(
 def _inside(
     shape: tuple[int, int],
     path: NDArray[np.float64],
-    radius: NDArray[np.float64] | float,
-    z: NDArray[np.float64] | float,
-    tone: NDArray[np.float64] | float,
+    radius: Vector,
+    z: Vector,
+    tone: Vector,
 ) -> tuple[NDArray[np.float64], ...]:
     n = len(path)
     radii, levels, tones = (np.broadcast_to(np.asarray(v, float), (n,)) for v in (radius, z, tone))

@@ -211,7 +211,7 @@ def _ribs(scene: Scene, along: float, period: float, amplitude: float) -> None:
 
 
 def _forest(view: View) -> tuple[Scene, Drawn]:
-    """Wires standing on a substrate, seen tilted: they rise up the picture, the near ones hide the far ones."""
+    """Wires standing on a substrate, seen tilted: they rise up the picture and the near ones hide the far."""
     unit, specimen, place = view.unit, view.specimen, view.place
     thick = specimen.uniform(4, 10)
     tall, lean = specimen.uniform(90, 260), specimen.uniform(0.03, 0.22)
@@ -317,7 +317,7 @@ def _leaning(lean: float, towards: float) -> NDArray[np.float64]:
     if lean == 0:
         return turn
     tip = np.array([[np.cos(lean), 0, np.sin(lean)], [0, 1, 0], [-np.sin(lean), 0, np.cos(lean)]])
-    return turn @ tip @ turn.T
+    return np.asarray(turn @ tip @ turn.T)
 
 
 Lay = Callable[[View], tuple[Scene, Drawn]]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from micrographia.phantoms.fields import Array, border_distance, cells, rough, scattered, soften
-from micrographia.phantoms.scene import Drawing, Scene, Variety, View
+from micrographia.phantoms.scene import Drawing, Scene, Solid, Variety, View
 from micrographia.phantoms.solids import lump
 from micrographia.phantoms.truth import Truth, count, degrees, length, lengths, percent
 
@@ -31,7 +32,7 @@ def grains(view: View) -> Drawing:
     scene.height += view.place.normal(0, 0.05 * spacing * unit, len(points))[own].astype(np.float32)
     scene.height += rough(view.shape, view.grain, 0.5, 12 * unit, 2.5) * 0.12 * unit
     scene.tone *= (1 + view.place.normal(0, 0.1, len(points)))[own].astype(np.float32)
-    _label_cells(scene, own, border > 1)
+    scene.mark(np.where(border > 1, own + 1, 0))
     return _cellular(scene, view, spacing, "grain")
 
 
@@ -53,21 +54,8 @@ def cracks(view: View) -> Drawing:
     scene.height = np.where(solid, thick * (1 + curl * rim + lift), 0).astype(np.float32)
     scene.height += _film_texture(view)
     scene.tone[~solid] *= 0.4
-    _label_cells(scene, index[0], solid)
+    scene.mark(np.where(solid, index[0] + 1, 0))
     return _cellular(scene, view, spacing, "island")
-
-
-def _label_cells(scene: Scene, own: np.ndarray, solid: np.ndarray) -> None:
-    """A label for every cell that shows; cells cut by the edge of the field are not whole."""
-    found = np.unique(own[solid])
-    numbers = np.zeros(int(own.max()) + 1, np.int32)
-    numbers[found] = np.arange(1, found.size + 1)
-    scene.label = np.where(solid, numbers[own], 0).astype(np.int32)
-    sizes = np.bincount(scene.label.ravel(), minlength=found.size + 1)
-    edge = np.concatenate([scene.label[0], scene.label[-1], scene.label[:, 0], scene.label[:, -1]])
-    scene.cut = {int(k) for k in np.unique(edge)}
-    scene.footprint = {k: float(sizes[k]) for k in range(1, found.size + 1)}
-    scene.drawn = {k: int(sizes[k]) for k in range(1, found.size + 1)}
 
 
 def _cellular(scene: Scene, view: View, spacing: float, name: str) -> Drawing:
@@ -143,9 +131,9 @@ def blisters(view: View) -> Drawing:
     return scene, Truth(variety=view.variety, quantities=quantities, objects=objects)
 
 
-def _burst(scene: Scene, hole: object, centre: tuple[float, float], label: int) -> None:
+def _burst(scene: Scene, hole: Solid, centre: tuple[float, float], label: int) -> None:
     rows, cols = np.ogrid[: scene.shape[0], : scene.shape[1]]
-    opened = np.isfinite(hole(rows - np.float32(centre[0]), cols - np.float32(centre[1])))  # type: ignore[operator]
+    opened = np.isfinite(hole(rows - np.float32(centre[0]), cols - np.float32(centre[1])))
     opened &= scene.label == label
     scene.height[opened] = -4
     scene.tone[opened] = 0.2
@@ -165,7 +153,11 @@ def section(view: View) -> Drawing:
     floor = np.full(view.shape[1], bed)
     for number in range(layers):
         roof = floor - thickness[number] * unit
-        wavy = 0 if number + 1 < layers else 1.6 * unit * rough((2, view.shape[1]), view.grain, 0.4, 20 * unit)[0]
+        wavy = (
+            0
+            if number + 1 < layers
+            else 1.6 * unit * rough((2, view.shape[1]), view.grain, 0.4, 20 * unit)[0]
+        )
         inside = (rows < floor[None]) & (rows >= roof[None] + wavy)
         scene.tone[inside] = tones[number] * 0.75
         scene.height[inside] += (number + 1) * 2.5 * unit
@@ -187,7 +179,7 @@ def _columns(view: View, thickness: float) -> Array:
     return np.asarray(np.clip(ridges, -1.5, 1.5) * 0.9 * view.unit, np.float32)
 
 
-def _layered(scene: Scene, view: View, thickness: np.ndarray) -> Drawing:
+def _layered(scene: Scene, view: View, thickness: NDArray[np.float64]) -> Drawing:
     quantities = count("layer_count", len(thickness))
     for number, thick in enumerate(thickness, start=1):
         quantities |= length(f"layer_{number}_thickness", thick * view.unit, view.pixel_size_nm)
@@ -217,13 +209,13 @@ def pinholes(view: View) -> Drawing:
     return scene, Truth(variety=view.variety, quantities=quantities, objects=objects)
 
 
-def _punch(scene: Scene, outline: object, centre: tuple[float, float], reach: float) -> None:
+def _punch(scene: Scene, outline: Solid, centre: tuple[float, float], reach: float) -> None:
     """Sink a hole that does not touch another: its outline is that of a solid."""
     r0, c0 = (max(0, int(v - reach)) for v in centre)
     here = (slice(r0, int(centre[0] + reach) + 1), slice(c0, int(centre[1] + reach) + 1))
     rows = np.arange(r0, r0 + scene.label[here].shape[0], dtype=np.float32)[:, None] - np.float32(centre[0])
     cols = np.arange(c0, c0 + scene.label[here].shape[1], dtype=np.float32)[None] - np.float32(centre[1])
-    inside = np.isfinite(outline(rows, cols))  # type: ignore[operator]
+    inside = np.isfinite(outline(rows, cols))
     if not inside.any() or (ndimage.maximum_filter(scene.label[here], 3)[inside] > 0).any():
         return
     label, area = scene.new_label(), int(inside.sum())
@@ -232,7 +224,9 @@ def _punch(scene: Scene, outline: object, centre: tuple[float, float], reach: fl
     scene.label[here][inside] = label
     scene.footprint[label], scene.drawn[label] = float(area), area
     ends = (0 in np.nonzero(inside)[0] + r0) or (0 in np.nonzero(inside)[1] + c0)
-    ends |= scene.shape[0] - 1 in np.nonzero(inside)[0] + r0 or scene.shape[1] - 1 in np.nonzero(inside)[1] + c0
+    ends |= (
+        scene.shape[0] - 1 in np.nonzero(inside)[0] + r0 or scene.shape[1] - 1 in np.nonzero(inside)[1] + c0
+    )
     if ends:
         scene.cut.add(label)
 

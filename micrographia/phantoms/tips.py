@@ -13,12 +13,14 @@ from micrographia.phantoms.truth import Truth, count, degrees, length, percent
 from micrographia.records import Quantity
 
 
-def cone_radius(from_apex: NDArray[np.floating], apex_radius: float, half_angle: float) -> NDArray[np.floating]:
+def cone_radius(
+    from_apex: NDArray[np.floating], apex_radius: float, half_angle: float
+) -> NDArray[np.floating]:
     """Radius of a hyperboloid at a distance from its apex.
 
     r² = 2ρs + s² tan²α: a sphere of radius ρ at the apex, a cone of half angle α far from it.
     """
-    return np.sqrt(2 * apex_radius * from_apex + (from_apex * np.tan(half_angle)) ** 2)
+    return np.asarray(np.sqrt(2 * apex_radius * from_apex + (from_apex * np.tan(half_angle)) ** 2))
 
 
 def etched_wire(view: View) -> Drawing:
@@ -36,7 +38,7 @@ def etched_wire(view: View) -> Drawing:
     # Etching leaves a meniscus: the cone widens faster towards the shaft.
     radius = cone_radius(along, apex, half)
     flare = specimen.uniform(0.0, 0.5) * (along / (3 * shaft)) ** 2 * shaft
-    radius = np.minimum(radius + flare, shaft)
+    radius = (np.maximum(radius + flare, 1e-3) ** -6.0 + shaft**-6.0) ** (-1 / 6)
     label = scene.new_label()
     tube(scene, back + apex_at, radius, 0.0, specimen.uniform(0.55, 0.8), label)
     _drawn_wire_surface(scene, view, pointing)
@@ -98,17 +100,29 @@ def probe(view: View) -> Drawing:
         slab = np.append(slab, [1.15 * beyond * unit, 1.15 * beyond * unit])
     # The slab reaches far beyond the field on one side: its window must cover the whole field.
     reach = 2.0 * max(view.shape)
-    scene.put(polyhedron(_turned(slab_normals, view_matrix), slab), tuple(foot), reach, 0, specimen.uniform(0.4, 0.6))
+    scene.put(
+        polyhedron(_turned(slab_normals, view_matrix), slab),
+        tuple(foot),
+        reach,
+        0,
+        specimen.uniform(0.4, 0.6),
+    )
     slope = np.arctan2(base, tall)
     sides = int(specimen.choice([3, 4, 4, 8]))
     angle = 2 * np.pi * (np.arange(sides) + 0.5 * (sides == 4)) / sides
-    walls = np.stack([np.cos(slope) * np.sin(angle), np.cos(slope) * np.cos(angle), np.full(sides, np.sin(slope))], 1)
+    walls = np.stack(
+        [np.cos(slope) * np.sin(angle), np.cos(slope) * np.cos(angle), np.full(sides, np.sin(slope))], 1
+    )
     normals = np.concatenate([walls, [[0, 0, -1.0]]])
     distances = np.append(np.full(sides, tall * np.sin(slope)), 0.0) * unit
     label = scene.new_label()
     tone = float(specimen.uniform(0.6, 0.85))
-    scene.put(polyhedron(_turned(normals, view_matrix), distances), tuple(foot), 1.3 * tall * unit, 0.0, tone, label)
-    scene.height += np.where(scene.height > -100 * unit, rough(view.shape, view.grain, 0.5, 30 * unit, 3) * 0.3 * unit, 0)
+    scene.put(
+        polyhedron(_turned(normals, view_matrix), distances), tuple(foot), 1.3 * tall * unit, 0.0, tone, label
+    )
+    scene.height += np.where(
+        scene.height > -100 * unit, rough(view.shape, view.grain, 0.5, 30 * unit, 3) * 0.3 * unit, 0
+    )
     top = view_matrix @ np.array([0, 0, tall])
     return _probe_truth(scene, view, tall, top, slope)
 
@@ -118,7 +132,7 @@ def _oblique(tilt: float, turn: float) -> NDArray[np.float64]:
     c, s, ct, st = np.cos(turn), np.sin(turn), np.cos(tilt), np.sin(tilt)
     about_axis = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
     tip = np.array([[ct, 0, -st], [0, 1, 0], [st, 0, ct]])
-    return tip @ about_axis
+    return np.asarray(tip @ about_axis)
 
 
 def _turned(normals: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -138,15 +152,16 @@ def emitter(view: View) -> Drawing:
     """A field emitter: a cone on a wafer seen tilted, alone or within the hole of a gate electrode."""
     unit, specimen, place = view.unit, view.specimen, view.place
     half, apex = np.deg2rad(specimen.uniform(12, 24)), specimen.uniform(1.0, 5) * unit
-    tall, tilt = specimen.uniform(130, 210) * unit, float(specimen.uniform(50, 66))
+    tall, tilt = specimen.uniform(170, 270) * unit, float(specimen.uniform(50, 66))
     gated = view.variety.endswith("gate hole")
     if gated:
-        tall, tilt, half = 0.55 * tall, float(specimen.uniform(35, 50)), half * 1.5
+        tall, tilt, half = 0.75 * tall, float(specimen.uniform(30, 42)), half * 1.6
     stage = Stage(view, tilt, tall)
-    sine, cosine = np.sin(np.deg2rad(tilt)), np.cos(np.deg2rad(tilt))
-    foot_row = view.shape[0] * place.uniform(0.68, 0.8) if not gated else view.shape[0] * place.uniform(0.6, 0.68)
-    foot = ((foot_row + (tall * sine if gated else 0)) / cosine, view.shape[1] * place.uniform(0.42, 0.58))
-    foot = (foot_row / cosine, foot[1])
+    cosine = np.cos(np.deg2rad(tilt))
+    foot_row = (
+        view.shape[0] * place.uniform(0.68, 0.8) if not gated else view.shape[0] * place.uniform(0.6, 0.68)
+    )
+    foot = (foot_row / cosine, view.shape[1] * place.uniform(0.42, 0.58))
     rows, cols = np.indices(stage.shape, dtype=np.float32)
     away = np.hypot(rows - foot[0], cols - foot[1])
     plane = Scene.flat(stage.shape, specimen.uniform(0.25, 0.4))
@@ -160,8 +175,7 @@ def emitter(view: View) -> Drawing:
         _gate(plane, away, float(np.sqrt(max(0, (tall * np.tan(half)) ** 2))), tall, view)
     plane.height = soften(plane.height, 0.4)
     scene = tilted(plane, stage)
-    visible = int((scene.label == 1).sum())
-    scene.footprint, scene.drawn = {1: float(visible)}, {1: visible}
+    scene.mark(scene.label)
     drawing, truth = _with_truth(scene, view, apex, half, 90.0)
     extra: dict[str, Quantity] = length("tip_height", tall, view.pixel_size_nm) | degrees("tilt_deg", tilt)
     return drawing, truth.model_copy(update={"quantities": truth.quantities | extra})
@@ -179,7 +193,9 @@ def _gate(plane: Scene, away: Array, foot_radius: float, tall: float, view: View
     gate = step(away - np.float32(hole), 0.85 * tall, 2.0)
     over = gate > plane.height
     plane.height = np.maximum(plane.height, gate)
-    plane.height += np.where(over, rough(plane.shape, view.grain, 0.3, 15 * view.unit, 2.5) * 0.3 * view.unit, 0)
+    plane.height += np.where(
+        over, rough(plane.shape, view.grain, 0.3, 15 * view.unit, 2.5) * 0.3 * view.unit, 0
+    )
     plane.tone[over] = view.specimen.uniform(0.4, 0.6)
     plane.label[over] = 0
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from micrographia.records import Instrument, Quantity, Record
 
 DISPLAY_WIDTH_MM = 127.0
-"""Magnification is this width over the field width: the long side of a 4x5-inch print, the usual convention."""
+"""Magnification is this width over the field width: the long side of a 4x5-inch print, as is usual."""
 
 
 class ObjectTruth(Record):
@@ -27,14 +28,14 @@ class ObjectTruth(Record):
 class Truth(Record):
     """Numbers by name, words by name, and the objects of the instance mask.
 
-    A length stands twice: ``pitch_px`` in pixels of this image and ``pitch_nm`` on the specimen. Directions are
-    degrees counter-clockwise from the direction of growing columns; those of lines lie in [0, 180).
+    A length stands twice: ``pitch_px`` in pixels of this image and ``pitch_nm`` on the specimen. Directions
+    are degrees counter-clockwise from the direction of growing columns; those of lines lie in [0, 180).
     """
 
     variety: str
     """What is drawn within the category: "woven cloth", "comb drive" ..."""
     quantities: dict[str, Quantity]
-    words: dict[str, str] = {}
+    words: dict[str, str] = Field(default_factory=dict)
     objects: tuple[ObjectTruth, ...] = ()
 
 
