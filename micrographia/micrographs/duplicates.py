@@ -7,11 +7,13 @@ perceptual image hash functions", 2010), with 256 signs instead of 64: on textur
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dctn
+from scipy.sparse import csr_array
 
 THUMBNAIL_SIDE = 32
 FINGERPRINT_BITS = 256
@@ -41,12 +43,12 @@ def fingerprint(display: NDArray[np.uint8]) -> str:
 
 def thumbnail(display: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Area averages over a grid of 32 x 32 cells; colour counts by its mean."""
-    down, across = _cells(display.shape[0]), _cells(display.shape[1]).T
+    down, across = _cells(display.shape[0]), _cells(display.shape[1])
     small = np.zeros((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     for start in range(0, len(display), ROWS_AT_ONCE):
-        rows = display[start : start + ROWS_AT_ONCE].astype(np.float32)
+        rows = display[start : start + ROWS_AT_ONCE].astype(np.float64)
         grey = rows if rows.ndim == 2 else rows.mean(axis=-1)
-        small += down[:, start : start + ROWS_AT_ONCE] @ (grey @ across)
+        small += down[:, start : start + ROWS_AT_ONCE] @ (across @ grey.T).T
     return small
 
 
@@ -93,13 +95,17 @@ def _lowest_frequencies() -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return np.unravel_index(chosen, row.shape)  # type: ignore[return-value]
 
 
-def _cells(size: int) -> NDArray[np.float64]:
-    """Weights (32, size) of an exact area average: a cell takes part of the pixels it cuts."""
+@lru_cache(maxsize=64)
+def _cells(size: int) -> csr_array:
+    """Weights (32, size) of an exact area average: a cell takes part of the pixels it cuts.
+
+    Sparse, and so without the threads of a dense product, which wait for each other when images are small.
+    """
     edges = np.linspace(0, size, THUMBNAIL_SIDE + 1)
     pixels = np.arange(size)
     low, high = edges[:-1, None], edges[1:, None]
     covered = np.clip(np.minimum(high, pixels + 1) - np.maximum(low, pixels), 0, None)
-    return np.asarray(covered * THUMBNAIL_SIDE / size)
+    return csr_array(covered * THUMBNAIL_SIDE / size)
 
 
 _LOWEST = _lowest_frequencies()
