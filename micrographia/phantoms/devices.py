@@ -251,7 +251,7 @@ def pads(view: View) -> Drawing:
 
 def _probe_marks(plane: Scene, openings: NDArray[np.floating], view: View) -> None:
     """Dents and smears left by test needles on the soft metal."""
-    dents = rough(plane.shape, view.place, 1.2, 40 * view.unit, 5 * view.unit)
+    dents = rough(plane.shape, view.grain, 1.2, 40 * view.unit, 5 * view.unit)
     plane.height -= np.where(openings > 5, np.clip(dents - 0.8, 0, 1.5) * 3 * view.unit, 0).astype(np.float32)
 
 

@@ -168,8 +168,9 @@ def tube(
 ) -> None:
     """Sweep a round (or, with ``facets``, roof-shaped) section along a curve of (row, column) pixels.
 
-    ``radius``, ``z`` (height of the axis) and ``tone`` may vary along the curve. Points up to about 0.7 pixels
-    apart leave no holes. Heights are taken at the centres of the pixels; those at the edge are covered in part.
+    ``radius``, ``z`` (height of the axis) and ``tone`` may vary along the curve. Points up to about 0.7
+    pixels apart leave no holes. Heights are taken at the centres of the pixels; those at the edge are covered
+    in part.
     """
     points, radii, levels, tones = _inside(scene.shape, path, radius, z, tone)
     if len(points) < 2:

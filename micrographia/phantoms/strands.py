@@ -284,10 +284,10 @@ def _hexagonal(view: View) -> tuple[Scene, Drawn]:
     """Thick hexagonal rods grown upwards with some spread, their end faces towards the observer."""
     unit, specimen, place = view.unit, view.specimen, view.place
     thick = specimen.uniform(11, 30)
-    spread, slender = specimen.uniform(0.12, 0.45), specimen.uniform(3.5, 7)
-    cover, material = specimen.uniform(0.8, 1.4), specimen.uniform(0.5, 0.85)
+    spread, slender = specimen.uniform(0.1, 0.35), specimen.uniform(3.5, 7)
+    cover, material = specimen.uniform(0.9, 2.4), specimen.uniform(0.5, 0.85)
     height, width = view.extent
-    number = int(np.clip(cover * height * width / thick**2, 20, 420))
+    number = int(np.clip(cover * height * width / thick**2, 20, 520))
     scene, drawn = Scene.flat(view.shape, 0.14), Drawn()
     planes = prism_planes(6, slender)
     for level in np.sort(place.uniform(-1.6 * thick, 1.6 * thick, number)):

@@ -83,7 +83,7 @@ def wrinkles(view: View) -> Drawing:
     scene = Scene.flat(view.shape, specimen.uniform(0.4, 0.6))
     rows, cols = view.shape
     # Twice the frame, so that the wavelength is resolved in frequency and the field does not repeat.
-    white = np.fft.rfft2(view.place.standard_normal((2 * rows, 2 * cols)))
+    white = np.fft.rfft2(view.grain.standard_normal((2 * rows, 2 * cols)))
     q_row, q_col = np.fft.fftfreq(2 * rows)[:, None], np.fft.rfftfreq(2 * cols)[None]
     q, target = np.hypot(q_row, q_col), 1 / (wavelength * unit)
     ring = np.exp(-(((q - target) / (0.09 * target)) ** 2) / 2)
@@ -106,9 +106,7 @@ def blisters(view: View) -> Drawing:
     """A coating that has come off the substrate in round blisters, some of them burst open."""
     unit, specimen, place = view.unit, view.specimen, view.place
     scene = Scene.flat(view.shape, specimen.uniform(0.45, 0.6))
-    scene.height += _film_texture(view)
-    scene.height += soften(rough(view.shape, view.grain, 0.9), 3 * unit) * unit
-    size, burst = specimen.uniform(20, 55), specimen.uniform(0.15, 0.5)
+    size, burst, rise = specimen.uniform(20, 55), specimen.uniform(0.1, 0.5), specimen.uniform(0.45, 0.75)
     height, width = view.extent
     spots: list[tuple[float, float, float]] = []
     for _ in range(int(specimen.uniform(60, 160))):
@@ -116,14 +114,14 @@ def blisters(view: View) -> Drawing:
         row, col = place.uniform(0, height), place.uniform(0, width)
         if all(np.hypot(row - r, col - c) > 1.15 * (radius + s) for r, c, s in spots) and len(spots) < 28:
             spots.append((row, col, radius))
-    base = scene.height.copy()
     for row, col, radius in spots:
         centre = (row * unit, col * unit)
         label, reach = scene.new_label(), 1.6 * radius * unit
-        scene.put(lump(radius * unit, place, 0.05, 0.42), centre, reach, 0, 0.52, label)
+        scene.put(_dome(radius * unit, place, rise), centre, reach, 0, float(scene.tone[0, 0]), label)
         if place.random() < burst:
             _burst(scene, lump(0.55 * radius * unit, place, 0.25), centre, label)
-    scene.height += np.where(scene.label > 0, base, 0)
+    scene.height += _film_texture(view)
+    scene.height += soften(rough(view.shape, view.grain, 0.9), 3 * unit) * unit
     objects = scene.objects()
     diameters = np.array([o.equivalent_diameter_px for o in objects])
     quantities = count("count", len(objects)) | percent("area_fraction", float((scene.label > 0).mean()))
@@ -131,12 +129,22 @@ def blisters(view: View) -> Drawing:
     return scene, Truth(variety=view.variety, quantities=quantities, objects=objects)
 
 
+def _dome(radius: float, rng: np.random.Generator, rise: float) -> Solid:
+    """A blister ``rise`` radii high that meets the film without an edge: (1 - ρ²)² over its outline."""
+    body = lump(1.0, rng, 0.05, 1.0)
+
+    def height(dr: Array, dc: Array) -> Array:
+        return radius * rise * np.sign(top := body(dr / radius, dc / radius)) * top**4
+
+    return height
+
+
 def _burst(scene: Scene, hole: Solid, centre: tuple[float, float], label: int) -> None:
     rows, cols = np.ogrid[: scene.shape[0], : scene.shape[1]]
     opened = np.isfinite(hole(rows - np.float32(centre[0]), cols - np.float32(centre[1])))
     opened &= scene.label == label
-    scene.height[opened] = -4
-    scene.tone[opened] = 0.2
+    scene.height[opened] = -6
+    scene.tone[opened] *= 0.4
 
 
 def section(view: View) -> Drawing:
@@ -150,6 +158,7 @@ def section(view: View) -> Drawing:
     rows = np.arange(view.shape[0], dtype=np.float32)[:, None] * np.ones(view.shape, np.float32)
     scene = Scene.flat(view.shape, 0.28)
     scene.height += rough(view.shape, view.grain, 0.8, 90 * unit, 3) * 0.5 * unit
+    _scratches(scene, view, int(specimen.integers(0, 5)))
     floor = np.full(view.shape[1], bed)
     for number in range(layers):
         roof = floor - thickness[number] * unit
@@ -165,10 +174,24 @@ def section(view: View) -> Drawing:
         if columnar[number]:
             scene.height[inside] += _columns(view, thickness[number])[inside]
         floor = roof
-    empty = rows < (floor[None] + wavy)
-    scene.height[empty] = -60 * unit
-    scene.tone[empty] = 0.05
+    above = rows < (floor[None] + wavy)
+    if specimen.random() < 0.6:
+        _receding_top(scene, view, above, float(tones[-1]))
+    else:
+        scene.height[above] = -60 * unit
+        scene.tone[above] = 0.05
     return _layered(scene, view, thickness)
+
+
+def _receding_top(scene: Scene, view: View, above: NDArray[np.bool_], tone: float) -> None:
+    """The upper face of the film behind the broken edge, foreshortened by a slight tilt."""
+    unit, specimen = view.unit, view.specimen
+    rows, cols = view.shape
+    relief = rough((4 * rows, cols), view.grain, 0.4, 22 * unit, 4)[::4] * np.float32(
+        specimen.uniform(0.6, 2.2) * unit
+    )
+    scene.height[above] = relief[above] - 2 * unit
+    scene.tone[above] = 0.6 * tone
 
 
 def _columns(view: View, thickness: float) -> Array:

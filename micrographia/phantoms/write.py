@@ -14,12 +14,15 @@ from PIL import Image
 
 from micrographia.engine import SILENT, Progress
 from micrographia.phantoms.databar import LOOKS
-from micrographia.phantoms.picture import CATEGORIES, draw
+from micrographia.phantoms.picture import CATEGORIES, VARIETIES, draw
 from micrographia.phantoms.truth import Phantom
 from micrographia.records import Quantity
 
-IMAGES_PER_SPECIMEN = 4
+IMAGES_PER_SPECIMEN = 3
 """So many images share a specimen, and with it a ``group``: splits by group then mean something."""
+
+MOST_PER_CLASS = 100_000
+"""Seeds are counted from ``seed`` times this, so that no two seeds share an image."""
 
 LABELS, TRUTH = "labels.csv", "truth.jsonl"
 COLUMNS = (
@@ -69,17 +72,19 @@ def write(
 
 
 def _orders(per_class: int, seed: int, size: tuple[int, int], databars: bool) -> Iterator[dict[str, Any]]:
-    """The arguments of every image, class by class."""
-    for category in CATEGORIES:
+    """The arguments of every image, class by class; the varieties of a class take turns by specimen."""
+    for number, category in enumerate(CATEGORIES):
+        kinds = VARIETIES[category]
         for k in range(per_class):
-            number, specimen = seed * 1_000_000 + k, seed * 1_000_000 + k // IMAGES_PER_SPECIMEN
-            style = np.random.default_rng([specimen, CATEGORIES.index(category)]).choice(list(LOOKS))
+            specimen = seed * MOST_PER_CLASS + k // IMAGES_PER_SPECIMEN
+            style = np.random.default_rng([specimen, number]).choice(list(LOOKS))
             yield {
                 "category": category,
-                "seed": number,
+                "seed": seed * MOST_PER_CLASS + k,
                 "size": list(size),
                 "databar": str(style) if databars else None,
                 "specimen": specimen,
+                "variety": kinds[k // IMAGES_PER_SPECIMEN % len(kinds)].name,
             }
 
 
@@ -87,7 +92,7 @@ def _draw(folder: Path, order: dict[str, Any]) -> dict[str, Any]:
     """Draw and save one image; its line of truth."""
     phantom = draw(**{**order, "size": tuple(order["size"])})
     slug = phantom.category.lower().replace(" ", "-")
-    name = f"{phantom.category}/{slug}-{phantom.seed % 1_000_000:05d}.png"
+    name = f"{phantom.category}/{slug}-{phantom.seed % MOST_PER_CLASS:05d}.png"
     (folder / phantom.category).mkdir(exist_ok=True)
     encoded = io.BytesIO()
     Image.fromarray(phantom.image).save(encoded, "PNG", compress_level=6)
@@ -99,7 +104,7 @@ def _line(phantom: Phantom, slug: str) -> dict[str, Any]:
     """Everything true of a phantom but its pixels, ready for JSON."""
     return {
         "label": phantom.category,
-        "group": f"{slug}-specimen-{phantom.specimen % 1_000_000:04d}",
+        "group": f"{slug}-specimen-{phantom.specimen % MOST_PER_CLASS:05d}",
         "caption": phantom.caption,
         "pixel_size_nm": phantom.pixel_size_nm,
         "instrument": phantom.instrument.model_dump(exclude_none=True),
