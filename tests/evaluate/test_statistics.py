@@ -88,13 +88,19 @@ def test_a_proportion_of_identical_samples_in_few_groups_is_that_of_the_groups()
     assert width(interval) > 4 * width(ungrouped)
 
 
-def test_independent_samples_in_few_groups_count_fully_but_for_the_few_degrees_of_freedom():
-    rng = np.random.default_rng(5)
-    groups = names(np.arange(300) % 20)
-    rows = [np.column_stack([rng.random(300) < 0.7, np.ones(300)]) for _ in range(200)]
-    effective = [s.effective_samples(r, groups) for r in rows]
-    t_ratio = stats.t.ppf(0.975, 299) / stats.t.ppf(0.975, 19)
-    assert np.median(effective) == pytest.approx(300 * t_ratio**2, rel=0.1)
+def test_effective_samples_by_hand():
+    """Eight groups of 50 equal answers, six right: variance p (1 - p) / 7, so 7 samples, less for t."""
+    right = np.repeat([1.0, 1, 0, 1, 1, 0, 1, 1], 50)
+    rows = np.column_stack([right, np.ones(400)])
+    t_ratio = stats.t.ppf(0.975, 399) / stats.t.ppf(0.975, 7)
+    assert s.effective_samples(rows, np.repeat(names(range(8)), 50)) == pytest.approx(7 * t_ratio**2)
+
+
+def test_effective_samples_are_never_more_than_were_asked():
+    right = np.tile([1.0, 1, 0, 1], 10)
+    rows = np.column_stack([right, np.ones(40)])
+    rows[0, 0] = 0
+    assert s.effective_samples(rows, names(np.arange(40) // 4)) == 40
 
 
 @pytest.mark.parametrize("groups", [4, 40])
