@@ -22,6 +22,10 @@ Picture = Image.Image | NDArray[Any]
 """A PIL image, or an array (rows, columns), (rows, columns, 1), (rows, columns, 3) or (rows, columns, 4)."""
 
 
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Weights of red, green and blue in the grey of a colour image (ITU-R BT.601)."""
+
+
 class MVaEMaImageProcessor(BaseImageProcessor):
     """Images of any size and depth to ``pixel_values`` in [-1, 1].
 
@@ -47,11 +51,18 @@ class MVaEMaImageProcessor(BaseImageProcessor):
         return BatchFeature({"pixel_values": prepared}, tensor_type=return_tensors)
 
     def _prepare(self, picture: Picture) -> NDArray[np.float32]:
-        pixels = eight_bits(picture)
-        image = Image.fromarray(pixels).convert("L" if self.channels == 1 else "RGB")
-        square = image.resize((self.image_size, self.image_size), Image.Resampling.BICUBIC)
-        values = np.asarray(square, np.float32) / 127.5 - 1
-        return values[None] if self.channels == 1 else values.transpose(2, 0, 1)
+        pixels = eight_bits(picture).astype(np.float32)
+        if self.channels == 1:
+            planes = [pixels if pixels.ndim == 2 else pixels @ LUMA]
+        else:
+            planes = [pixels] * 3 if pixels.ndim == 2 else list(np.moveaxis(pixels, 2, 0))
+        return np.stack([self._square(plane) for plane in planes])
+
+    def _square(self, plane: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Resampled in float, so that averaging over many pixels adds grey levels and loses none."""
+        side = (self.image_size, self.image_size)
+        values = np.asarray(Image.fromarray(plane).resize(side, Image.Resampling.BICUBIC))
+        return values.clip(0, 255) / 127.5 - 1
 
 
 def eight_bits(picture: Picture) -> NDArray[np.uint8]:

@@ -42,7 +42,7 @@ _PIECE = "|".join(
         r"\s+",
     ]
 )
-_ONE_SPELLING = {"\u03bc": "µ", "\u00a0": " ", "\u2009": " ", "\u202f": " "}
+ONE_SPELLING = {"\u03bc": "µ", "\u00a0": " ", "\u2009": " ", "\u202f": " "}
 """Greek mu becomes the micro sign, and the spaces that typesetters put before a unit become plain ones."""
 
 
@@ -58,7 +58,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 2000) -> PreTrainedT
     texts = list(texts)
     if not any(text.strip() for text in texts):
         raise PlanError("there is no text to learn a vocabulary from", "run the teach stage first")
-    texts = [_splitter().normalizer.normalize_str(text) for text in texts]
+    spell = _splitter().normalizer.normalize_str
+    texts = [spell(text) for text in texts]
     whole = [space + unit for unit in UNITS for space in ("", " ")]
     whole += _frequent_numbers(texts, vocab_size // 2)
     vocab, merges = _merges(texts, vocab_size - len(whole))
@@ -77,7 +78,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 2000) -> PreTrainedT
 def _splitter(model: models.BPE | None = None) -> Tokenizer:
     """Normaliser, cutter and decoder around a model; around an empty one to begin with."""
     tokenizer = Tokenizer(model or models.BPE())
-    spellings = [normalizers.Replace(old, new) for old, new in _ONE_SPELLING.items()]
+    spellings = [normalizers.Replace(old, new) for old, new in ONE_SPELLING.items()]
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), *spellings])
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_PIECE), behavior="isolated")
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
