@@ -6,8 +6,11 @@ import typer
 from typer.core import TyperGroup
 
 from micrographia.cli.console import say
+from micrographia.cli.ingest import ingest
 from micrographia.cli.init import init
+from micrographia.cli.measure import measure
 from micrographia.cli.status import status
+from micrographia.cli.teach import teach
 from micrographia.errors import MicrographiaError, RecipeError
 
 __all__ = ["app"]
@@ -42,7 +45,7 @@ app = typer.Typer(
     ),
 )
 
-for verb in (init, status):
+for verb in (init, ingest, measure, teach, status):
     app.command()(verb)
 
 

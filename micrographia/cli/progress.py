@@ -13,6 +13,9 @@ from rich.progress import Progress as RichProgress
 
 from micrographia.engine import SILENT, Progress
 
+SHORTEST = 0.5
+"""Seconds of work before a rate is told: items that come in batches come all at once."""
+
 
 @dataclass
 class Tally:
@@ -47,8 +50,8 @@ class Tally:
 
     @property
     def rate(self) -> float | None:
-        """Per second; None before there are two points in time."""
-        if self._first is None or self._last <= self._first[1] or self.done == self._first[0]:
+        """Per second; None as long as there is too little to tell it from."""
+        if self._first is None or self._last - self._first[1] < SHORTEST or self.done == self._first[0]:
             return None
         return (self.done - self._first[0]) / (self._last - self._first[1])
 
@@ -61,7 +64,9 @@ class Tally:
 
     def figures(self) -> str:
         """``120 of 1800 images, 35/s, 0:48 left``."""
-        words = [f"{self.done} of {self.total} {self.unit}" if self.total else f"{self.done} {self.unit}"]
+        words = [
+            f"{self.done} {self.unit}" if self.total is None else f"{self.done} of {self.total} {self.unit}"
+        ]
         if self.rate is not None:
             words.append(f"{self.rate:.3g}/s" if self.rate >= 1 else f"{1 / self.rate:.3g} s each")
         if self.seconds_left is not None:
@@ -89,7 +94,7 @@ class Lines:
         """A task starts."""
         self._tallies.append(Tally(task, total, unit, self._clock))
         self._next.append(total / 10 if total else 1)
-        self._write(f"{task}: {total} {unit}" if total else f"{task} ...")
+        self._write(f"{task} ..." if total is None else f"{task}: {total} {unit}")
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Say so where it is time."""

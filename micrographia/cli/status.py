@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
+from rich.text import Text
 
 from micrographia.cli.console import HERE, AsJson, Lab, at_work, show, show_json
 
@@ -18,7 +19,7 @@ def status(lab: Lab = HERE, as_json: AsJson = False) -> None:
 
     Example: micrographia status --lab my-lab
 
-    Example: micrographia status --lab my-lab --json | jq .ingest.left_out
+    Example: micrographia status --lab my-lab --json
     """
     with at_work(lab, quiet=True) as (workspace, _):
         state = state_of(workspace)
@@ -30,35 +31,72 @@ def status(lab: Lab = HERE, as_json: AsJson = False) -> None:
 
 def state_of(workspace: Workspace) -> dict[str, Any]:
     """Every stage's state, as ``--json`` prints it."""
+    micrographs = len(workspace.catalog.micrographs())
     return {
         "workspace": str(workspace.folder),
         "recipe": workspace.recipe.recipe,
-        "ingest": _ingested(workspace),
-        "measure": _measured(workspace),
+        "ingest": _ingested(workspace, micrographs),
+        "measure": _measured(workspace, micrographs),
+        "teach": _taught(workspace, micrographs),
     }
 
 
-def _ingested(workspace: Workspace) -> dict[str, Any]:
+def _ingested(workspace: Workspace, micrographs: int) -> dict[str, Any]:
     sources = workspace.catalog.sources()
     outcomes = Counter(source.outcome for source in sources)
     return {
-        "done": len(workspace.catalog.micrographs()),
+        "done": micrographs,
         "files": {outcome: outcomes[outcome] for outcome in ("taken", "refused", "skipped")},
-        "parts": {part: dict(n) for part, n in workspace.catalog.count_parts().items()},
+        "folds": workspace.catalog.folds(),
+        "parts": {part: dict(labels) for part, labels in workspace.catalog.count_parts().items()},
         "left_out": [{"path": s.path, "reason": s.reason} for s in sources if s.outcome == "refused"],
     }
 
 
-def _measured(workspace: Workspace) -> dict[str, Any]:
+def _measured(workspace: Workspace, micrographs: int) -> dict[str, int]:
     from micrographia.measure import METHOD_VERSION
 
     missing = len(workspace.catalog.unmeasured(METHOD_VERSION))
-    return {"done": len(workspace.catalog.micrographs()) - missing, "missing": missing}
+    return {"done": micrographs - missing, "missing": missing}
+
+
+def _taught(workspace: Workspace, micrographs: int) -> dict[str, int]:
+    from micrographia.teach.generate import current_course
+
+    course = current_course(workspace)
+    missing = len(workspace.catalog.untaught(course))
+    conversations = sum(1 for _ in workspace.catalog.conversations(course))
+    return {"done": micrographs - missing, "missing": missing, "conversations": conversations}
 
 
 def _draw(state: dict[str, Any]) -> None:
-    show(f"{state['workspace']}  (recipe {state['recipe']})")
+    ingested, measured, taught = state["ingest"], state["measure"], state["teach"]
+    show(f"{state['workspace']}, recipe {state['recipe']}")
     table = Table("stage", "done", "missing")
-    table.add_row("ingest", f"{state['ingest']['done']} micrographs", "")
-    table.add_row("measure", f"{state['measure']['done']} micrographs", f"{state['measure']['missing']}")
+    table.add_row("ingest", f"{ingested['done']} micrographs", f"{ingested['files']['refused']} files")
+    table.add_row("measure", f"{measured['done']} micrographs", f"{measured['missing']}")
+    table.add_row(
+        "teach",
+        f"{taught['done']} micrographs, {taught['conversations']} conversations",
+        f"{taught['missing']}",
+    )
     show(table)
+    if ingested["parts"]:
+        show(_parts(ingested["parts"]))
+    if ingested["left_out"]:
+        show(_left_out(ingested["left_out"]))
+
+
+def _parts(parts: dict[str, dict[str, int]]) -> Table:
+    """Images of each class in each part."""
+    table = Table("class", *parts)
+    for label in sorted({label for labels in parts.values() for label in labels}):
+        table.add_row(Text(label or "(none)"), *(str(labels.get(label, 0)) for labels in parts.values()))
+    return table
+
+
+def _left_out(files: list[dict[str, str]]) -> Table:
+    table = Table("left out", "why")
+    for file in files:
+        table.add_row(Text(file["path"]), Text(file["reason"]))
+    return table

@@ -6,6 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from micrographia import phantoms
 from micrographia.cli import Verbs, app
 from micrographia.errors import PlanError, RecipeError, WorkLeftOut
 
@@ -99,6 +100,78 @@ def test_status_of_a_new_workspace(tmp_path):
     assert state["ingest"] == {
         "done": 0,
         "files": {"taken": 0, "refused": 0, "skipped": 0},
+        "folds": 0,
         "parts": {},
         "left_out": [],
     }
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """One drawn micrograph of each category, their table, and a file that is no image."""
+    folder = tmp_path_factory.mktemp("drawn")
+    phantoms.write(folder, 1, size=(128, 128), databars=False)
+    (folder / "Fibres" / "torn.png").write_bytes(b"not [an] image")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory, drawn):
+    """A workspace with those, and what `ingest` said."""
+    lab = tmp_path_factory.mktemp("lab")
+    run("init", lab, "--recipe", "quickstart")
+    return lab, run("ingest", drawn, "--table", drawn / "labels.csv", "--lab", lab)
+
+
+def test_ingest_takes_what_it_can_and_says_what_it_could_not(ingested):
+    _, done = ingested
+    assert done.exit_code == 1
+    assert "10 micrographs in the workspace" in done.stderr
+    assert "torn.png" in done.stderr.splitlines()[-1] and done.stderr.splitlines()[-1].startswith("error:")
+    assert done.stdout == ""
+
+
+def test_ingest_again_prints_one_object_for_a_script(ingested, drawn):
+    lab, _ = ingested
+    done = run("ingest", drawn, "--table", drawn / "labels.csv", "--lab", lab, "--json", "--quiet")
+    summary = json.loads(done.stdout)
+    assert done.exit_code == 1
+    assert (summary["taken"], summary["unchanged"], summary["micrographs"]) == (0, 12, 10)
+    assert [file["path"] for file in summary["refused"]] == [str(drawn / "Fibres" / "torn.png")]
+
+
+def test_status_counts_what_is_missing_and_lists_what_was_left_out(ingested, drawn):
+    lab, _ = ingested
+    state = json.loads(run("status", "--lab", lab, "--json").stdout)
+    assert state["measure"]["missing"] == state["teach"]["missing"] == 10
+    assert sum(sum(labels.values()) for labels in state["ingest"]["parts"].values()) == 10
+    done = run("status", "--lab", lab)
+    assert done.exit_code == 0
+    assert "torn.png" in done.stdout.replace("\n", "")
+
+
+def test_measure_and_teach_do_what_is_missing_once(ingested):
+    lab, _ = ingested
+    assert "10 micrographs measured" in run("measure", "--lab", lab).stderr
+    assert "10 micrographs taught" in run("teach", "--lab", lab).stderr
+    assert "0 micrographs taught" in run("teach", "--lab", lab).stderr
+    state = json.loads(run("status", "--lab", lab, "--json").stdout)
+    assert state["teach"]["missing"] == 0 and state["teach"]["conversations"] > 10
+
+
+def test_quiet_says_nothing(ingested):
+    lab, _ = ingested
+    done = run("measure", "--lab", lab, "--quiet")
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_teach_lists_its_question_sets():
+    done = run("teach", "--list")
+    assert done.exit_code == 0
+    assert "nanomaterials" in done.stdout
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    run("init", tmp_path / "lab")
+    done = run("ingest", tmp_path / "nowhere", "--lab", tmp_path / "lab")
+    assert done.exit_code == 2 and "nowhere" in done.stderr
