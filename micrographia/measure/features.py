@@ -12,7 +12,7 @@ from micrographia.measure.view import Grey, View
 SPOT_SIGMAS = (2.0, 2.83, 4.0, 5.66)
 """Scales of the spot filter, in 1/128 of the shorter side; a disc 2 sqrt(2) sigma across answers most."""
 
-SPOT_RESPONSE = 0.3
+SPOT_RESPONSE = 0.2
 """Least answer of the spot filter, as a part of the grey range. A full-range disc at its scale gives 2/e."""
 
 ROUNDEST = 2.0
@@ -21,8 +21,8 @@ ROUNDEST = 2.0
 LINE_SIGMAS = (1.5, 3.0)
 """Scales of the line filter, in 1/128 of the shorter side."""
 
-LINE_RESPONSE = 0.25
-"""Least answer of the line filter, as a part of the grey range; a full-range edge gives just less, 0.242."""
+LINE_RESPONSE = 0.1
+"""Least answer of the line filter, as a part of the grey range; a full-range edge gives 0.067 at most."""
 
 LINE_LENGTH = 25.0
 """Least length of a line, in 1/128 of the shorter side."""
@@ -35,14 +35,15 @@ LEAST_RANGE = 17.0
 
 
 def _threshold(view: View, response: float) -> float:
-    return response * max(view.range, LEAST_RANGE)
+    return response * max(view.structure_range, LEAST_RANGE)
 
 
 @measurement(
     "dark spots",
     "",
     f"count of dark Laplacian-of-Gaussian maxima, sigma {SPOT_SIGMAS[0]:g} to {SPOT_SIGMAS[-1]:g}/128 of the "
-    f"shorter side, stronger than {SPOT_RESPONSE:g} of the p1-p99 grey range and round to {ROUNDEST:g}",
+    f"shorter side, round to {ROUNDEST:g} and stronger than {SPOT_RESPONSE:g} of the p1-p99 range of grey "
+    "less shading",
 )
 def dark_spots(view: View) -> float:
     """Number of round spots darker than what surrounds them; see ``_count_spots``."""
@@ -88,20 +89,30 @@ def _apart(places: NDArray[np.intp], radii: Grey, strengths: Grey) -> int:
     "line area",
     "%",
     f"area of straight ridges and grooves of the working view, sigma {LINE_SIGMAS[0]:g} and "
-    f"{LINE_SIGMAS[-1]:g}/128 of the shorter side, stronger than {LINE_RESPONSE:g} of the p1-p99 grey range, "
-    f"longer than {LINE_LENGTH:g}/128 of the shorter side and {LINE_SLENDERNESS:g} times their width",
+    f"{LINE_SIGMAS[-1]:g}/128 of the shorter side, stronger than {LINE_RESPONSE:g} of the p1-p99 range of "
+    f"grey less shading, longer than {LINE_LENGTH:g}/128 of the shorter side and "
+    f"{LINE_SLENDERNESS:g} times their width",
 )
 def line_area(view: View) -> float:
     """Share of the area that lies on straight bright or dark lines, %.
 
-    A pixel's answer is its larger principal curvature less the magnitude of the smaller, the largest over
-    the scales, so that neither spots nor edges count.
+    A pixel's answer is its larger principal curvature, less the magnitude of the smaller so that spots do
+    not count, less the magnitude of the scale-normalised gradient so that the sides of edges do not: on the
+    middle of a line the gradient is zero, on the side of an edge it outweighs the curvature. The larger
+    answer of the two scales counts.
     """
-    pairs = [view.curvatures(sigma) for sigma in LINE_SIGMAS]
-    grooves = np.max([large - np.abs(small) for large, small in pairs], axis=0)
-    ridges = np.max([-small - np.abs(large) for large, small in pairs], axis=0)
     least = _threshold(view, LINE_RESPONSE)
-    return 100 * sum(_slender_area(view, answer > least) for answer in (grooves, ridges)) / view.grey.size
+    answers = [_line_answers(view, sigma) for sigma in LINE_SIGMAS]
+    masks = (np.max(scales, axis=0) > least for scales in zip(*answers, strict=True))
+    return 100 * sum(_slender_area(view, mask) for mask in masks) / view.grey.size
+
+
+def _line_answers(view: View, sigma: float) -> tuple[Grey, Grey]:
+    """Answers to dark and to bright lines of the width of ``sigma``."""
+    large, small = view.curvatures(sigma)
+    width = view.pixels(sigma)
+    slope = width * np.asarray(ndimage.gaussian_gradient_magnitude(view.grey, width))
+    return large - np.abs(small) - slope, -small - np.abs(large) - slope
 
 
 def _slender_area(view: View, mask: NDArray[np.bool_]) -> float:

@@ -91,11 +91,11 @@ class View:
         p1, p5, p95, p99 = np.percentile(self.grey, [1, 5, 95, 99])
         return float(p1), float(p5), float(p95), float(p99)
 
-    @property
-    def range(self) -> float:
-        """Range of grey without the darkest and the brightest 1 %, in grey levels."""
-        p1, _, _, p99 = self.percentiles
-        return p99 - p1
+    @cached_property
+    def structure_range(self) -> float:
+        """Range of grey, shading removed, without the darkest and the brightest 1 %, in grey levels."""
+        low, high = np.percentile(self.grey - self.shading, [1, 99])
+        return float(high - low)
 
     @cached_property
     def fine(self) -> Grey:

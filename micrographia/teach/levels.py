@@ -31,12 +31,12 @@ LEVELS: dict[str, Levels] = {
     "shading": Levels("shading", (10, 25), ("even", "slight", "strong")),
     "evenness": Levels("unevenness", (0.2, 0.4), ("even", "fairly even", "uneven")),
     "texture scale": Levels("texture length", (2, 5), ("fine", "medium", "coarse")),
-    "relief": Levels("relief", (3, 6), ("smooth", "moderate", "rough")),
-    "sharpness": Levels("sharpness", (0.62, 0.75), ("soft", "moderate", "sharp")),
+    "relief": Levels("relief", (2.5, 6), ("smooth", "moderate", "rough")),
+    "sharpness": Levels("sharpness", (0.7, 0.8), ("soft", "moderate", "sharp")),
     "alignment": Levels("coherence", (0.15, 0.45), ("isotropic", "weak", "strong")),
-    "dark spots": Levels("dark spots", (4, 13), ("few or none", "several", "many")),
-    "bright spots": Levels("bright spots", (4, 13), ("few or none", "several", "many")),
-    "lines": Levels("line area", (0.3, 2), ("none", "few", "many")),
+    "dark spots": Levels("dark spots", (5, 20), ("few or none", "several", "many")),
+    "bright spots": Levels("bright spots", (5, 20), ("few or none", "several", "many")),
+    "lines": Levels("line area", (0.2, 2), ("none", "few", "many")),
 }
 
 DIRECTIONS = ("horizontal", "rising diagonal", "vertical", "falling diagonal")

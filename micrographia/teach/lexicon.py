@@ -13,8 +13,9 @@ from typing import Literal
 
 from micrographia.records import CANNOT_TELL
 
-Form = Literal["noun", "clause", "reasoned", "bare"]
-"""noun: after "shows"; clause: a sentence of its own; reasoned: a limit with its reason; bare: the value."""
+Form = Literal["noun", "clause", "limit", "reasoned", "bare"]
+"""noun: follows "shows"; clause: a sentence of its own; limit: one that says what cannot be told; reasoned:
+a limit with its reason; bare: the value alone."""
 
 Phrases = Mapping[Form, tuple[str, ...]]
 
@@ -53,7 +54,7 @@ _LEVELLED: dict[str, dict[str, Phrases]] = {
     "brightness": _graded(
         ("a {} overall tone", "a {} mean grey"),
         ("the overall tone is {}", "the mean grey is {}"),
-        {"dark": ("dark", "low"), "medium": ("medium", "intermediate"), "bright": ("bright", "high")},
+        {"dark": ("dark", "low"), "medium": ("medium", "moderate"), "bright": ("bright", "high")},
     ),
     "contrast": _graded(
         ("{} contrast",),
@@ -173,9 +174,30 @@ _TOLD: dict[str, tuple[str, ...]] = {
     ),
     "image size": ("the image size is {}", "the image measures {}"),
     "bit depth": ("the bit depth is {}", "the grey values have {}"),
-    "pixel size": ("the pixel size is {}", "one pixel spans {}", "the scale is {} per pixel"),
-    "field width": ("the field of view is {} wide", "the field of view spans {}", "the field width is {}"),
-    "technique": ("the technique is {}", "the imaging technique is {}", "the image was taken by {}"),
+    "pixel size": (
+        "the pixel size is {}",
+        "the scale is {} per pixel",
+        "one pixel spans {}",
+        "each pixel spans {}",
+        "one pixel is {} wide",
+        "each pixel is {} wide",
+    ),
+    "field width": (
+        "the field of view is {} wide",
+        "the field of view spans {}",
+        "the field width is {}",
+        "the whole image is {} wide",
+        "the whole image spans {}",
+        "the whole field spans {}",
+    ),
+    "technique": (
+        "the technique is {}",
+        "the imaging technique is {}",
+        "the image was taken by {}",
+        "the image was recorded by {}",
+        "the micrograph was taken by {}",
+        "the micrograph was recorded by {}",
+    ),
     "voltage": ("the accelerating voltage is {}", "the beam was accelerated by {}"),
 }
 """Clauses for a value that the data give, not this file."""
@@ -198,7 +220,7 @@ _THINGS: dict[str, tuple[str, str]] = {
 }
 """The name of what cannot be told, and why not."""
 
-_LIMIT_CLAUSES = (
+_LIMITS = (
     "{} cannot be told from this image",
     "{} cannot be judged from this image",
     "{} cannot be read from this image",
@@ -229,10 +251,10 @@ def phrases(subject: str, value: str) -> Phrases:
 
 def _limit(subject: str) -> Phrases:
     thing, reason = _THINGS.get(subject, (f"the {subject}", ""))
-    clauses = tuple(pattern.format(thing) for pattern in _LIMIT_CLAUSES)
+    limits = tuple(pattern.format(thing) for pattern in _LIMITS)
     if not reason:
-        return {"clause": clauses}
-    return {"clause": clauses, "reasoned": tuple(f"{clause}, because {reason}" for clause in clauses)}
+        return {"limit": limits}
+    return {"limit": limits, "reasoned": tuple(f"{limit}, because {reason}" for limit in limits)}
 
 
 def closed_phrases(subject: str) -> dict[str, str]:
@@ -241,7 +263,7 @@ def closed_phrases(subject: str) -> dict[str, str]:
     return {
         phrase: value
         for value in values
-        for form in ("noun", "clause")
+        for form in ("noun", "clause", "limit")
         for phrase in phrases(subject, value).get(form, ())
     }
 
@@ -263,4 +285,4 @@ def class_words(label: str) -> str:
 
 def wording_table() -> str:
     """All the words above as one text; its hash changes when any of them does."""
-    return repr((_LEVELLED, _TOLD, _THINGS, _LIMIT_CLAUSES))
+    return repr((_LEVELLED, _TOLD, _THINGS, _LIMITS))

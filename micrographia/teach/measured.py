@@ -19,6 +19,9 @@ from micrographia.teach.teacher import Taught
 COMPOSITION_VERSION = 1
 """Raised when answers are put together in another way from the same words."""
 
+MOST_LIMITS = 2
+"""Things that cannot be told which one answer names."""
+
 Choice = tuple[str, ...]
 """A phrase for each slot of a frame."""
 
@@ -42,7 +45,7 @@ class MeasuredTeacher:
         seed: int,
     ) -> Taught | None:
         """A seeded choice among all wordings of what is known on the question's subjects."""
-        stated = stated_facts(question, facts, length)
+        stated = stated_facts(questions, question, facts, length)
         frames = usable_frames(questions, stated, length)
         if not frames:
             return None
@@ -51,9 +54,23 @@ class MeasuredTeacher:
         return compose(frame, stated, tuple(draw.choice(options) for options in _options(frame, stated)))
 
 
-def stated_facts(question: Question, facts: Facts, length: Length) -> tuple[Fact, ...]:
-    """The facts that an answer of this length states, in the order in which it does."""
-    return tuple(facts[subject] for subject in question.subjects(length) if subject in facts)
+def stated_facts(questions: QuestionSet, question: Question, facts: Facts, length: Length) -> list[Fact]:
+    """The facts that an answer of this length states, in its order: what is known, then what is not.
+
+    A short answer names one limit, and only where nothing is known; a long one names MOST_LIMITS; a caption
+    or a class none. A question whose short answer would be empty has no long one either.
+    """
+    short, of_length = (
+        [facts[subject] for subject in question.subjects(one) if subject in facts]
+        for one in ("short", length)
+    )
+    known = [fact for fact in of_length if fact.kind != "limit"]
+    limits = [fact for fact in of_length if fact.kind == "limit"] if questions.task == "vqa" else []
+    if not short:
+        return []
+    if length == "short":
+        return known or limits[:1]
+    return known + limits[:MOST_LIMITS]
 
 
 def usable_frames(questions: QuestionSet, stated: Sequence[Fact], length: Length) -> list[str]:
@@ -69,7 +86,7 @@ def wordings(
     questions: QuestionSet, question: Question, facts: Facts, length: Length, limit: int = 200
 ) -> list[str]:
     """All wordings of the same facts, or ``limit`` of them spread evenly over frames and phrases."""
-    stated = stated_facts(question, facts, length)
+    stated = stated_facts(questions, question, facts, length)
     frames = usable_frames(questions, stated, length)
     if not frames:
         return []

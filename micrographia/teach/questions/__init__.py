@@ -31,7 +31,7 @@ from micrographia.teach.lexicon import SUBJECTS
 Words = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Length = Literal["short", "long"]
 LENGTHS: tuple[Length, ...] = ("short", "long")
-SLOT = re.compile(r"\{(noun|clause|reasoned|bare)\}")
+SLOT = re.compile(r"\{(noun|clause|limit|reasoned|bare)\}")
 
 
 class _Checked(BaseModel):
@@ -78,7 +78,9 @@ class Frames(_Checked):
     def _only_slots_in_braces(cls, frames: tuple[str, ...]) -> tuple[str, ...]:
         for frame in frames:
             if re.search(r"[{}]", SLOT.sub("", frame)) or not SLOT.search(frame):
-                raise ValueError(f"{frame!r} needs slots {{noun}}, {{clause}}, {{reasoned}} or {{bare}}")
+                raise ValueError(
+                    f"{frame!r} needs slots {{noun}}, {{clause}}, {{limit}}, {{reasoned}} or {{bare}}"
+                )
         return frames
 
     def of(self, length: Length) -> tuple[str, ...]:

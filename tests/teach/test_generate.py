@@ -1,0 +1,95 @@
+"""The teaching stage: every micrograph once a course, the same after a kill as without."""
+
+import pytest
+from PIL import Image
+
+from micrographia.errors import RecipeError, WorkspaceError
+from micrographia.teach import generate
+from micrographia.teach.generate import current_course, teach
+from tests.measure.drawn import discs
+from tests.teach.workspaces import RECIPE, drawn_workspace
+
+
+def kept(workspace):
+    return list(workspace.catalog.conversations(current_course(workspace)))
+
+
+def test_every_micrograph_gets_every_question_at_both_lengths(tmp_path):
+    workspace = drawn_workspace(tmp_path)
+    assert teach(workspace) == 6
+    conversations = kept(workspace)
+    assert len(conversations) == 6 * 2 * 22
+    assert len({c.id for c in conversations}) == len(conversations)
+    for micrograph in workspace.catalog.micrographs():
+        category = [
+            c.answer
+            for c in conversations
+            if c.micrographs == (micrograph.id,) and c.task == "category" and c.length == "short"
+        ]
+        assert category == [micrograph.label]
+
+
+def test_teaching_again_changes_nothing_and_another_seed_is_another_course(tmp_path):
+    workspace = drawn_workspace(tmp_path, copies=1)
+    teach(workspace)
+    before = kept(workspace)
+    assert teach(workspace) == 0
+    assert kept(workspace) == before
+    other = workspace.recipe.model_copy(
+        update={"teach": workspace.recipe.teach.model_copy(update={"seed": 1})}
+    )
+    workspace.recipe = other
+    assert teach(workspace) == 3
+    assert {c.answer for c in kept(workspace)} != {c.answer for c in before}
+
+
+def test_a_run_that_ends_in_the_middle_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(generate, "BATCH", 2)
+    whole, broken = (drawn_workspace(tmp_path / name) for name in ("whole", "broken"))
+    teach(whole)
+
+    class Killed(Exception):
+        pass
+
+    class AfterTheFirstBatch:
+        def begin(self, task, total=None, unit="items"):
+            self.teaching = task == "teaching"
+
+        def advance(self, count=1, note=""):
+            if self.teaching:
+                raise Killed
+
+        def end(self):
+            pass
+
+    with pytest.raises(Killed):
+        teach(broken, AfterTheFirstBatch())
+    assert 0 < len(kept(broken)) < len(kept(whole))
+    assert teach(broken) == 4
+    assert kept(broken) == kept(whole)
+
+
+def test_questions_about_the_header_carry_it(tmp_path):
+    workspace = drawn_workspace(tmp_path, copies=1)
+    teach(workspace)
+    for conversation in kept(workspace):
+        about_it = conversation.question in ("size", "technique")
+        assert ("Header: image size 200 × 160 px" in conversation.prompt) <= about_it
+        assert ("Header: image size" in conversation.prompt) == about_it
+
+
+def test_a_set_that_does_not_exist_stops_before_any_work(tmp_path):
+    workspace = drawn_workspace(tmp_path, 1, RECIPE.replace("surfaces", "colours"))
+    with pytest.raises(RecipeError, match="'colours'"):
+        teach(workspace)
+    assert workspace.catalog.count()["measurements"] == 0
+
+
+def test_two_classes_with_one_name_stop_before_any_work(tmp_path):
+    twin = tmp_path / "images" / "Bars"
+    twin.mkdir(parents=True)
+    Image.fromarray(discs(9, seed=9)).save(twin / "0.png")
+    workspace = drawn_workspace(tmp_path, 1)
+    with pytest.raises(WorkspaceError, match="'Bars' and 'bars'"):
+        teach(workspace)
+    assert workspace.catalog.count()["measurements"] == 0
