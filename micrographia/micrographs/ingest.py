@@ -8,12 +8,12 @@ like one that was not.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from micrographia import engine
 from micrographia.catalog import Catalog, Objects
@@ -28,6 +28,7 @@ from micrographia.records import Micrograph, Source, Told
 from micrographia.workspace import Workspace
 
 Item = TypeVar("Item")
+ReadOutcome: TypeAlias = Outcome[Found, Micrograph | str]
 
 FILES_PER_COMMIT = 32
 IMAGE_SUFFIXES = {
@@ -132,19 +133,18 @@ def _read_all(
 ) -> Iterator[Source]:
     """Read, keep and record; what is yielded has been committed."""
     read = partial(read_file, objects=workspace.objects, limits=limits)
-    for batch in _batches(_outcomes(read, files, workspace.workers)):
+    # Starting processes takes seconds; a few files are read sooner in this one.
+    workers = workspace.workers if len(files) > FILES_PER_COMMIT else 1
+    for batch in _batches(_watched(engine.apply(read, files, workers), progress)):
         sources = [_source(outcome, told[outcome.item.text]) for outcome in batch]
         workspace.catalog.record(sources, [o.result for o in batch if isinstance(o.result, Micrograph)])
-        for source in sources:
-            progress.advance(note=Path(source.path).name)
         yield from sources
 
 
-def _outcomes(
-    read: Callable[[Found], Micrograph | str], files: Sequence[Found], workers: int
-) -> Iterator[Outcome[Found, Micrograph | str]]:
-    # Starting processes takes seconds; a few files are read sooner in this one.
-    return engine.apply(read, files, workers if len(files) > FILES_PER_COMMIT else 1)
+def _watched(outcomes: Iterable[ReadOutcome], progress: Progress) -> Iterator[ReadOutcome]:
+    for outcome in outcomes:
+        yield outcome
+        progress.advance(note=readable(outcome.item.path.name))
 
 
 def read_file(file: Found, objects: Objects, limits: Limits) -> Micrograph | str:
@@ -177,7 +177,7 @@ def read_file(file: Found, objects: Objects, limits: Limits) -> Micrograph | str
     )
 
 
-def _source(outcome: Outcome[Found, Micrograph | str], told: Told) -> Source:
+def _source(outcome: ReadOutcome, told: Told) -> Source:
     file, result = outcome.item, outcome.result
     taken = result if isinstance(result, Micrograph) else None
     return Source(

@@ -6,10 +6,18 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from micrographia.errors import DamagedFile, ImageTooLarge
 
 ORIENTATION = 274
 SHORT = 3
+LONG, LONG8 = 4, 16
+UNSIGNED = (SHORT, LONG, LONG8)
+BYTES_PER_VALUE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+BYTES_PER_VALUE |= {LONG8: 8, 17: 8, 18: 8}
+"""By type (TIFF 6.0, section 2, and BigTIFF)."""
 MAX_ENTRIES = 4096
 MAX_DIRECTORIES = 100_000
 
@@ -83,12 +91,41 @@ def directories(data: bytes) -> Iterator[tuple[int, int]]:
         yield start, n_entries
 
 
-def first_entries(data: bytes) -> list[Entry]:
-    """The tags of the first directory."""
+def entries(data: bytes, start: int, n_entries: int) -> list[Entry]:
+    """The tags of the directory whose entries begin at byte ``start``."""
     form = layout(data)
-    start, n_entries = next(directories(data), (0, 0))
     places = range(start, start + n_entries * form.entry_bytes, form.entry_bytes)
     return [_entry(form, data, at) for at in places]
+
+
+def first_entries(data: bytes) -> list[Entry]:
+    """The tags of the first directory."""
+    return entries(data, *next(directories(data), (0, 0)))
+
+
+def end_of_values(data: bytes, entry: Entry) -> int:
+    """The byte behind the values of a tag; 0 for a type that is unknown, which readers pass over."""
+    n_bytes = entry.count * BYTES_PER_VALUE.get(entry.type, 0)
+    return _place(data, entry, n_bytes) + n_bytes if n_bytes else 0
+
+
+def values(data: bytes, entry: Entry) -> NDArray[np.uint64]:
+    """Whole numbers that the tag holds; ``DamagedFile`` where they are of another type or lie outside."""
+    if entry.type not in UNSIGNED:
+        raise DamagedFile(f"tag {entry.tag} is of type {entry.type}, not of a whole number")
+    dtype = np.dtype(f"{layout(data).order}u{BYTES_PER_VALUE[entry.type]}")
+    at = _place(data, entry, entry.count * dtype.itemsize)
+    if at + entry.count * dtype.itemsize > len(data):
+        raise DamagedFile(f"the values of tag {entry.tag} at byte {at} lie beyond the end, {len(data)} bytes")
+    return np.frombuffer(data, dtype, entry.count, at).astype(np.uint64)
+
+
+def _place(data: bytes, entry: Entry, n_bytes: int) -> int:
+    """Values stand in the value field where they fit, otherwise where it points."""
+    form = layout(data)
+    if n_bytes <= struct.calcsize(form.order + form.offset):
+        return entry.offset
+    return form.unpack(form.offset, data, entry.offset)[0]
 
 
 def _entry(form: Layout, data: bytes, at: int) -> Entry:

@@ -23,6 +23,9 @@ STANDALONE = {0x01, *range(0xD0, 0xD8)}
 APP1 = 0xE1
 MARKER = re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]")
 """The end of entropy-coded data: a marker that is neither a stuffed zero nor a restart."""
+FILLER = b"\x2a\xd5\x4b" * 64
+"""Put before the end-of-image marker. A decoder that has all its data passes over it; one that ran out of
+data, and would fill the rest with grey without a word, takes it for image and decodes something else."""
 MAX_SCANS = 200
 """A progressive photograph has about ten; thousands of scans over one image only cost time."""
 
@@ -40,7 +43,8 @@ class Structure:
     scans: int = 0
     coded_bytes: int = 0
     tables: bool = False
-    ended: bool = False
+    end: int = 0
+    """Where the end-of-image marker stands; 0 where there is none."""
 
 
 def inspect(data: bytes) -> Header:
@@ -69,10 +73,12 @@ def inspect(data: bytes) -> Header:
 def decode(data: bytes, header: Header) -> tuple[Pixels, tuple[str, ...]]:
     """Grey or RGB values, uint8, or uint16 for 9 to 16 bits."""
     found = structure(data)
-    if not found.ended:
+    if not found.end:
         raise DamagedFile(f"it ends at byte {len(data)} without an end-of-image marker: truncated")
     _check_room(found)
     pixels: Pixels = imagecodecs.jpeg8_decode(data)
+    if not np.array_equal(pixels, imagecodecs.jpeg8_decode(data[: found.end] + FILLER + data[found.end :])):
+        raise DamagedFile("its image data end before the image does: a part is missing")
     if header.channels == 4:
         return _from_cmyk(pixels), ("CMYK was converted to RGB without a colour profile",)
     return pixels, ()
@@ -90,7 +96,7 @@ def structure(data: bytes, to_the_end: bool = True) -> Structure:
         if marker == 0xFF:  # fill byte
             at += 1
         elif marker == EOI:
-            found.ended = True
+            found.end = at
             return found
         elif marker in STANDALONE:
             at += 2

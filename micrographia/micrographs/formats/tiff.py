@@ -21,8 +21,8 @@ PLAIN, JPEG = 1, 7
 COMPRESSIONS = {PLAIN, 2, 3, 4, 5, JPEG, 8, 32773, 32946, 50000}
 """None, CCITT (three kinds), LZW, JPEG, deflate (two numbers), PackBits, Zstandard."""
 SAMPLES: dict[int, Sample] = {1: "unsigned", 2: "signed", 3: "float"}
-SEGMENT_TAGS = (273, 279, 324, 325)
-"""StripOffsets, StripByteCounts, TileOffsets, TileByteCounts."""
+SEGMENT_OFFSETS, SEGMENT_BYTES = (273, 324), (279, 325)
+"""StripOffsets and TileOffsets; StripByteCounts and TileByteCounts."""
 MAX_SEGMENTS = 2_000_000
 """A 20,000 x 20,000 image in the smallest tiles, 16 x 16, has 1.6 million."""
 MAX_TILE_PIXELS = 4096 * 4096
@@ -34,11 +34,7 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 def inspect(data: bytes) -> Header:
     """The header of the first page, and how many pages there are."""
-    for entry in ifd.first_entries(data):
-        if entry.tag in SEGMENT_TAGS and entry.count > MAX_SEGMENTS:
-            raise ImageTooLarge(
-                f"tag {entry.tag} claims {entry.count} strips or tiles", "save it in larger ones"
-            )
+    _check_counts(ifd.first_entries(data))
     pages = sum(1 for _ in ifd.directories(data))
     with TiffFile(io.BytesIO(data)) as tiff:
         page = _first_page(tiff)
@@ -57,6 +53,8 @@ def inspect(data: bytes) -> Header:
 
 def decode(data: bytes, header: Header) -> tuple[Pixels, tuple[str, ...]]:
     """Values as stored, black below white; a palette is expanded, 1 to 7 bits spread over 0..255."""
+    for start, n_entries in ifd.directories(data):
+        _check_inside(data, ifd.entries(data, start, n_entries))
     with TiffFile(io.BytesIO(data)) as tiff:
         page = _first_page(tiff)
         _check_segments(page, data)
@@ -94,6 +92,26 @@ def _check_supported(page: Any) -> None:
         )
 
 
+def _check_counts(entries: list[ifd.Entry]) -> None:
+    for entry in entries:
+        if entry.tag in (*SEGMENT_OFFSETS, *SEGMENT_BYTES) and entry.count > MAX_SEGMENTS:
+            raise ImageTooLarge(
+                f"tag {entry.tag} claims {entry.count} strips or tiles", "save it in larger ones"
+            )
+
+
+def _check_inside(data: bytes, entries: list[ifd.Entry]) -> None:
+    """Values and pixels of any page, taken or not, end within the file; else it is truncated."""
+    _check_counts(entries)
+    end = max((ifd.end_of_values(data, entry) for entry in entries), default=0)
+    offsets = [ifd.values(data, entry) for entry in entries if entry.tag in SEGMENT_OFFSETS]
+    sizes = [ifd.values(data, entry) for entry in entries if entry.tag in SEGMENT_BYTES]
+    if offsets and sizes and len(offsets[0]) == len(sizes[0]) > 0:
+        end = max(end, *(int(offset) + int(size) for offset, size in zip(offsets[0], sizes[0], strict=True)))
+    if end > len(data):
+        raise DamagedFile(f"one of its pages reaches to byte {end}, the file has {len(data)}: truncated")
+
+
 def _check_segments(page: Any, data: bytes) -> None:
     """Every strip or tile must lie in the file with at least the bytes that its rows need."""
     rows, columns = page.imagelength, page.imagewidth
@@ -128,7 +146,7 @@ def _check_jpeg(stream: bytes, rows: int, columns: int, tables_apart: bool) -> N
         raise DamagedFile(
             f"a {columns} x {rows} strip or tile holds a JPEG of {found.columns} x {found.rows}"
         )
-    if not found.ended or not found.scans or not (found.tables or tables_apart):
+    if not found.end or not found.scans or not (found.tables or tables_apart):
         raise DamagedFile("a strip or tile holds a JPEG without its end, scan or tables: truncated")
 
 

@@ -1,0 +1,136 @@
+"""The lab's table: what it may say, and that a wrong cell is named before anything starts."""
+
+import json
+
+import pytest
+
+from micrographia.errors import RecipeError
+from micrographia.micrographs.table import COLUMNS, assign, read_table
+from micrographia.micrographs.walk import find_files
+
+FULL = {
+    "file": "a.png",
+    "label": "Fibres",
+    "group": "specimen 3",
+    "caption": "Electrospun mat; beads, and a “knot”.",
+    "part": "test",
+    "pixel_size_nm": "12.5",
+    "technique": "SEM",
+    "maker": "Zeiss",
+    "model": "Merlin",
+    "detector": "InLens",
+    "accelerating_voltage_kv": "5",
+    "working_distance_mm": "4.1",
+    "magnification": "50000",
+}
+
+
+def table(tmp_path, text, name="labels.csv", encoding="utf-8"):
+    path = tmp_path / name
+    path.write_text(text, encoding=encoding)
+    return path
+
+
+def as_csv(row, delimiter=","):
+    quoted = ['"' + cell.replace('"', '""') + '"' for cell in row.values()]
+    return delimiter.join(row) + "\n" + delimiter.join(quoted) + "\n"
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_every_column_of_a_csv(tmp_path, delimiter, encoding):
+    assert set(FULL) == set(COLUMNS)
+    told = read_table(table(tmp_path, as_csv(FULL, delimiter), encoding=encoding)).rows["a.png"]
+    assert (told.label, told.group, told.part) == ("Fibres", "specimen 3", "test")
+    assert told.caption == FULL["caption"]
+    assert told.scale.pixel_size_nm == 12.5
+    assert told.scale.readings[0].source == "table"
+    instrument = told.instrument
+    assert (instrument.technique, instrument.maker, instrument.model) == ("SEM", "Zeiss", "Merlin")
+    assert (instrument.accelerating_voltage.value, instrument.accelerating_voltage.unit) == (5, "kV")
+    assert (instrument.working_distance.value, instrument.working_distance.unit) == (4.1, "mm")
+    assert (instrument.detector, instrument.magnification) == ("InLens", 50000)
+
+
+def test_json_lines_say_the_same(tmp_path):
+    numbers = {k: float(v) if v.replace(".", "").isdigit() else v for k, v in FULL.items()}
+    text = (
+        json.dumps(numbers, ensure_ascii=False) + "\n\n" + json.dumps({"file": "b.png", "label": None}) + "\n"
+    )
+    rows = read_table(table(tmp_path, text, "labels.jsonl")).rows
+    assert rows["a.png"] == read_table(table(tmp_path, as_csv(FULL))).rows["a.png"]
+    assert rows["b.png"].label is None
+
+
+def test_unknown_columns_are_listed_and_empty_cells_say_nothing(tmp_path):
+    read = read_table(table(tmp_path, "id,file,label,remarks\n1,a.png,,good\n2,b.png,Tips,\n"))
+    assert read.unknown_columns == ("id", "remarks")
+    assert read.rows["a.png"].label is None
+    assert read.rows["b.png"].label == "Tips"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("file,pixel_size_nm\na.png,12\nb.png,ten\n", "line 3, column pixel_size_nm is 'ten'"),
+        ("file,pixel_size_nm\na.png,-1\n", "line 2, column pixel_size_nm is '-1'"),
+        ("file,pixel_size_nm\na.png,inf\n", "column pixel_size_nm"),
+        ("file,magnification\na.png,0\n", "line 2, column magnification"),
+        ("file,part\na.png,holdout\n", "line 2, column part is 'holdout'"),
+        ("file,label\n,Tips\n", "line 2, column file is empty"),
+        ("file,label\na.png,Tips\na.png,Fibres\n", "line 3, column file: 'a.png' has a row already"),
+        ("name,label\na.png,Tips\n", "no column 'file'"),
+        ("file,label\na.png,Tips,more\n", "line 2 has not 2 cells"),
+        ("file,label\na.png\n", "line 2 has not 2 cells"),
+        ("file,label\n", "has no row"),
+        ("", "no column 'file'"),
+        ('{"file": "a.png"}\n{"file": \n', "no JSON at line 2"),
+        ('{"file": "a.png"}\n["b.png"]\n', "line 2 is no object"),
+        ('{"file": "a.png", "label": 3}\n', "line 1, column label is 3"),
+    ],
+)
+def test_wrong_tables_name_row_and_column(tmp_path, text, words):
+    with pytest.raises(RecipeError) as error:
+        read_table(table(tmp_path, text))
+    assert words in str(error.value)
+    assert "labels.csv" in str(error.value)
+
+
+def test_a_table_that_cannot_be_read(tmp_path):
+    with pytest.raises(RecipeError, match="cannot be read"):
+        read_table(tmp_path / "none.csv")
+    (tmp_path / "latin.csv").write_bytes("file,label\na.png,Oberfläche\n".encode("latin-1"))
+    with pytest.raises(RecipeError, match="cannot be read"):
+        read_table(tmp_path / "latin.csv")
+
+
+@pytest.fixture
+def images(tmp_path):
+    for name in ("one/a.png", "two/a.png", "two/b.png", "two/Café.png"):
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "images" / name).touch()
+    return find_files([tmp_path / "images"])
+
+
+@pytest.mark.parametrize("name", ["b.png", "two/b.png", "./two/b.png", "two\\b.png", "images/two/b.png"])
+def test_a_row_finds_its_file_by_name_or_path(tmp_path, images, name):
+    told, missing = assign(read_table(table(tmp_path, f"file,label\n{name},Tips\n")), images)
+    assert {path.rpartition("/")[2]: t.label for path, t in told.items()} == {"b.png": "Tips"}
+    assert missing == ()
+
+
+def test_accents_composed_or_not(tmp_path, images):
+    told, _ = assign(read_table(table(tmp_path, "file,label\nCafe\u0301.png,Films\n")), images)
+    assert [t.label for t in told.values()] == ["Films"]
+
+
+def test_a_name_that_fits_two_files_is_refused_and_one_that_fits_none_is_listed(tmp_path, images):
+    with pytest.raises(RecipeError, match=r"'a.png' fits .*one/a.png and .*two/a.png"):
+        assign(read_table(table(tmp_path, "file,label\na.png,Tips\n")), images)
+    told, missing = assign(read_table(table(tmp_path, "file,label\n../secret.png,Tips\n")), images)
+    assert (told, missing) == ({}, ("../secret.png",))
+
+
+def test_two_rows_for_one_file_are_refused(tmp_path, images):
+    with pytest.raises(RecipeError, match="two rows"):
+        assign(read_table(table(tmp_path, "file,label\nb.png,Tips\ntwo/b.png,Tips\n")), images)
