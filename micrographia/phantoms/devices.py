@@ -39,14 +39,17 @@ def _deck(stage: Stage, inside: Array, tall: float, low: float, high: float) -> 
     return plane
 
 
-def _show(plane: Scene, stage: Stage, turn: float, quantities: Quantities) -> Drawing:
+def _show(plane: Scene, stage: Stage, turn: float | None, quantities: Quantities) -> Drawing:
+    """The device on its stage; ``turn`` is its direction in the plane, None where it has none."""
     flat = soften(plane.height, 0.5)
     plane.height = flat
     if stage.tilt_deg:
         wall_marks(plane, stage, flat, 0.18)
     scene = tilted(plane, stage)
     scene.label[:] = 0
-    quantities |= degrees("orientation_deg", turn % 180) | degrees("tilt_deg", stage.tilt_deg)
+    quantities |= degrees("tilt_deg", stage.tilt_deg)
+    if turn is not None:
+        quantities |= degrees("orientation_deg", turn % 180)
     return scene, Truth(variety=stage.view.variety, quantities=quantities)
 
 
@@ -181,7 +184,7 @@ def gear(view: View) -> Drawing:
     teeth, radius = int(specimen.integers(12, 30)), specimen.uniform(110, 165)
     spokes = int(specimen.integers(3, 7))
     tall = specimen.uniform(10, 24) * unit
-    stage, turn = _stage(view, tall, 0.6)
+    stage, _ = _stage(view, tall, 0.6)
     middle = (stage.shape[0] * view.place.uniform(0.42, 0.58), stage.shape[1] * view.place.uniform(0.35, 0.5))
     small = max(8, round(teeth * specimen.uniform(0.45, 0.7)))
     inside = _wheel(stage, middle, radius * unit, teeth, spokes, 0.0)
@@ -193,7 +196,7 @@ def gear(view: View) -> Drawing:
     plane = _deck(stage, inside, tall, low, high)
     quantities = count("tooth_count", teeth) | count("small_tooth_count", small)
     quantities |= length("wheel_diameter", 2 * radius * unit, view.pixel_size_nm)
-    return _show(plane, stage, turn, quantities)
+    return _show(plane, stage, None, quantities)
 
 
 def _wheel(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from micrographia.phantoms.fields import rough
 from micrographia.phantoms.scene import Drawing, Scene, Variety, View
 from micrographia.phantoms.solids import ball, prism_planes, resampled, sized, tube, walk
-from micrographia.phantoms.truth import Truth, count, degrees, directions, lengths, percent
+from micrographia.phantoms.truth import Truth, count, directions, lengths, percent
 
 STEP = 0.7
 """Pixels between the points of a swept curve."""
@@ -36,7 +36,6 @@ class Drawn:
         self.diameter: dict[int, float] = {}
         self.length: dict[int, float] = {}
         self.angle: dict[int, float] = {}
-        self.extra: dict[str, float] = {}
 
     def add(self, label: int, path: NDArray[np.float64], diameter: float) -> None:
         """Remember a strand by the (row, column) points of its axis."""
@@ -62,8 +61,6 @@ def _with_truth(scene: Scene, drawn: Drawn, view: View) -> Drawing:
     quantities |= directions(
         np.array([drawn.angle[k] for k in kept]), np.array([drawn.length[k] for k in kept])
     )
-    for name, angle in drawn.extra.items():
-        quantities |= degrees(name, angle)
     return scene, Truth(variety=view.variety, quantities=quantities, objects=objects)
 
 
@@ -217,7 +214,6 @@ def _forest(view: View) -> tuple[Scene, Drawn]:
     tall, lean = specimen.uniform(90, 260), specimen.uniform(0.03, 0.22)
     droplet = specimen.uniform(0.6, 1.1) if specimen.random() < 0.5 else 0.0
     taper = specimen.uniform(0.0, 0.5)
-    tilt = specimen.uniform(30, 60)
     material = specimen.uniform(0.6, 0.9)
     height, width = view.extent
     density = specimen.uniform(0.25, 1.1)
@@ -249,7 +245,6 @@ def _forest(view: View) -> tuple[Scene, Drawn]:
             tip = path[-1]
             size = max(1.5, radius[-1] * (1 + 0.6 * droplet))
             scene.put(ball(size), (tip[0], tip[1]), size, z[-1] + 1, min(1.2, tone * 1.35), label)
-    drawn.extra["tilt_deg"] = tilt
     return scene, drawn
 
 
@@ -291,7 +286,7 @@ def _hexagonal(view: View) -> tuple[Scene, Drawn]:
     scene, drawn = Scene.flat(view.shape, 0.14), Drawn()
     planes = prism_planes(6, slender)
     for level in np.sort(place.uniform(-1.6 * thick, 1.6 * thick, number)):
-        size = thick / 2 * np.exp(place.normal(0, 0.15))
+        size = max(thick / 2 * np.exp(place.normal(0, 0.15)), 1.5 / unit)
         lean, towards = abs(place.normal(0, spread)), place.uniform(0, 2 * np.pi)
         rotation = _leaning(lean, towards) @ _leaning(0, place.uniform(0, np.pi))
         axis = rotation[:, 2]

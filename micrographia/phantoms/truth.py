@@ -134,6 +134,8 @@ def directions(
     With θ doubled, the resultant of unit vectors has the argument 2·mean and the length S: 0 for directions
     spread evenly, 1 for parallel lines (Mardia and Jupp, Directional Statistics, 2000, section 9.4).
     """
+    if len(angles_deg) == 0:
+        return {}
     resultant = np.average(np.exp(2j * np.deg2rad(angles_deg)), weights=weights)
     mean = np.rad2deg(np.angle(resultant)) / 2 % 180
     order = Quantity(value=float(abs(resultant)), n=len(angles_deg))
