@@ -34,7 +34,6 @@ class MVaEMaConfig(PreTrainedConfig):
     itc: bool = True
     itm: bool = True
     lm: bool = True
-    initializer_range: float = 0.02
     pad_token_id: int = 0
     eos_token_id: int = 1
     cls_token_id: int = 2

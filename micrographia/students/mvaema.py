@@ -70,7 +70,14 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.generation_config.max_new_tokens = config.max_position_embeddings // 2
 
     def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
+        if isinstance(module, nn.Linear) and module is not self.match:
+            init.xavier_uniform_(module.weight)
+            init.zeros_(module.bias)
+        elif module is self.text.tokens:
+            # So that a normalised state gives logits of unit variance through the tied embedding.
+            init.normal_(module.weight, std=self.config.hidden_size**-0.5)
+        else:
+            super()._init_weights(module)
         if module is self:
             init.constant_(self.temperature, self.config.initial_temperature)
 

@@ -62,7 +62,7 @@ class MVaEMaImageProcessor(BaseImageProcessor):
         """Resampled in float, so that averaging over many pixels adds grey levels and loses none."""
         side = (self.image_size, self.image_size)
         values = np.asarray(Image.fromarray(plane).resize(side, Image.Resampling.BICUBIC))
-        return values.clip(0, 255) / 127.5 - 1
+        return np.asarray(values.clip(0, 255) / 127.5 - 1, np.float32)
 
 
 def eight_bits(picture: Picture) -> NDArray[np.uint8]:

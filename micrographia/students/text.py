@@ -96,7 +96,7 @@ class TextStack(nn.Module):
 
     def __init__(self, config: MVaEMaConfig) -> None:
         super().__init__()
-        self.tokens = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
+        self.tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.positions = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         blocks = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
         self.blocks = cast("Sequence[Block]", blocks)

@@ -230,7 +230,7 @@ def test_fresh_weights_say_nothing_yet():
         labels=ids,
         itc_input_ids=torch.randint(5, 500, (4, 6)),
     )
-    assert out.lm.item() == pytest.approx(np.log(500), abs=0.5)
+    assert out.lm.item() == pytest.approx(np.log(500), abs=0.8)
     assert out.itm.item() == pytest.approx(np.log(2), abs=0.3)
 
 
