@@ -257,12 +257,14 @@ class LabelledVision(VisionPreTrainedModel):
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__(config)
+        if not config.labels:
+            raise StudentError("config.labels is empty", "name at least one label set, such as 'class'")
         self.encoder = VisionEncoder(config)
         d = config.hidden_size
         self.heads = nn.ModuleDict(
             {
                 name: nn.Linear(d if name == CLASS else 3 * d, len(values))
-                for name, values in (config.labels or {}).items()
+                for name, values in config.labels.items()
             }
         )
         self.post_init()
@@ -283,4 +285,4 @@ class LabelledVision(VisionPreTrainedModel):
             for values, column in zip(logits.values(), labels.unbind(1), strict=True)
             if (column >= 0).any()
         ]
-        return torch.stack(known).mean() if known else 0.0 * sum(v.sum() for v in logits.values())
+        return torch.stack(known).mean() if known else 0.0 * torch.cat([*logits.values()], dim=1).sum()

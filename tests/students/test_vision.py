@@ -136,6 +136,11 @@ def test_the_class_cannot_be_read_from_the_exposure():
     assert not torch.allclose(dark["contrast"], bright["contrast"], atol=1e-4)
 
 
+def test_without_label_sets_there_is_nothing_to_learn():
+    with pytest.raises(StudentError, match="labels is empty"):
+        LabelledVision(small())
+
+
 def test_unknown_labels_do_not_count():
     config = small(labels=SETS, label_smoothing=0.0)
     model = LabelledVision(config).eval()
