@@ -8,6 +8,7 @@ Instruction-Tuning Small-Scale Language-and-Vision Assistant for Semiconductor E
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +66,8 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.project_image = nn.Linear(seen, config.projection_size)
         self.project_text = nn.Linear(d, config.projection_size)
         self.match = nn.Linear(d, 1)
-        self.temperature = nn.Parameter(torch.empty(()))
+        # Its logarithm is learnt: the gradient of a small temperature itself would drown all others.
+        self.log_temperature = nn.Parameter(torch.empty(()))
         self.post_init()
         self.generation_config.max_new_tokens = config.max_position_embeddings // 2
 
@@ -79,7 +81,7 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         else:
             super()._init_weights(module)
         if module is self:
-            init.constant_(self.temperature, self.config.initial_temperature)
+            init.constant_(self.log_temperature, math.log(self.config.initial_temperature))
 
     def get_input_embeddings(self) -> nn.Module:
         """The token embedding, which is the output embedding too."""
@@ -177,11 +179,11 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """Cosine of every image with every text over the temperature, (B, B)."""
         if self.training:
             with torch.no_grad():
-                self.temperature.clamp_(COLDEST, HOTTEST)
+                self.log_temperature.clamp_(math.log(COLDEST), math.log(HOTTEST))
         ids, mask = self._headed(self.config.cls_token_id, input_ids, attention_mask)
         images = F.normalize(self.project_image(image_cls), dim=-1)
         texts = F.normalize(self.project_text(self.text.encode(ids, mask)[:, 0]), dim=-1)
-        return images @ texts.T / self.temperature
+        return images @ texts.T / self.log_temperature.exp()
 
     def _headed(self, token: int, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """The texts and their mask with ``token`` put first."""
