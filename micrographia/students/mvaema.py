@@ -103,6 +103,7 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         itc_attention_mask: Tensor | None = None,
         groups: Tensor | None = None,
         image_tokens: Tensor | None = None,
+        image_cls: Tensor | None = None,
         position_ids: Tensor | None = None,
         past_key_values: EncoderDecoderCache | DynamicCache | None = None,
         use_cache: bool = False,
@@ -115,7 +116,8 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         ``labels`` (T, L): the ids again, ``losses.IGNORED`` on all but the answer and its ``<EOS>``.
         ``itc_input_ids`` (B, K): one plain text for each image, without special tokens; ITC and ITM need
         it. ``groups`` (B,) whole numbers: images whose texts may be true of each other.
-        ``image_tokens`` (T, N, d) stand for ``pixel_values`` that have been encoded before.
+        ``image_tokens`` (B, N, d), and for ITC and ITM ``image_cls`` (B, d), stand for ``pixel_values`` that
+        have been encoded before.
 
         Raises ``StudentError`` for images or texts of a size that the student was not made for.
         """
@@ -124,9 +126,13 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         if cache is not None and cache.is_updated:
             image = [(layer.keys, layer.values) for layer in cache.cross_attention_cache.layers]
         else:
-            tokens, image_cls = self._see(pixel_values, image_tokens)
-            image = self.text.remember(tokens)
-            if itc_input_ids is not None:
+            if pixel_values is not None:
+                seen = self.vision(pixel_values)
+                image_tokens, image_cls = seen.tokens, seen.cls
+            if image_tokens is None:
+                raise StudentError("there is no image", "give pixel_values or image_tokens")
+            image = self.text.remember(image_tokens)
+            if itc_input_ids is not None and (self.config.itc or self.config.itm):
                 parts |= self._compare(image_cls, image, itc_input_ids, itc_attention_mask, groups)
             image = _kept(image if image_index is None else rows_of(image, image_index), cache)
         if input_ids is None or (labels is not None and not self.config.lm):
@@ -139,15 +145,6 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         parts["lm"] = losses.language_loss(self.text.logits(hidden[:, :-1][answer]), labels[:, 1:][answer])
         return MVaEMaOutput(loss=_total(parts), **parts)
 
-    def _see(self, pixel_values: Tensor | None, image_tokens: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Tokens of the images, and their ``<cls>`` where they are encoded now."""
-        if pixel_values is not None:
-            seen = self.vision(pixel_values)
-            return seen.tokens, seen.cls
-        if image_tokens is None:
-            raise StudentError("there is no image", "give pixel_values or image_tokens")
-        return image_tokens, None
-
     def _compare(
         self,
         image_cls: Tensor | None,
@@ -158,7 +155,7 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin):
     ) -> dict[str, Tensor]:
         """ITC and ITM over the batch, where they are switched on."""
         if image_cls is None:
-            raise StudentError("ITC and ITM need the <cls> of the images", "give pixel_values")
+            raise StudentError("ITC and ITM need the <cls> of the images", "give pixel_values, or image_cls")
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         same = losses.same_text(input_ids, mask)
         groups = torch.arange(len(input_ids), device=same.device) if groups is None else groups
@@ -167,8 +164,10 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         parts = {}
         if self.config.itc:
             parts["itc"] = losses.contrastive_loss(similarity, same, related)
+        if not self.config.itm:
+            return parts
         pairs = losses.matching_pairs(similarity.detach(), same | related, sample=self.training)
-        if self.config.itm and pairs is not None:
+        if pairs is not None:
             images, texts, labels = pairs
             ids, mask = self._headed(self.config.encode_token_id, input_ids[texts], mask[texts])
             fused = self.text.encode(ids, mask, rows_of(image, images))[:, 0]

@@ -75,15 +75,21 @@ def conversations(
                         *(micrograph.id, questions.sha256, question.id, length),
                         *(teacher.name, teacher.version, str(seed)),
                     )
-                    prompt = prompt_for(question, facts, random.Random(identity).choice(question.ask))
+                    phrasing = random.Random(identity).choice(question.ask)
+                    prompt = prompt_for(question, facts, phrasing, length)
                     yield _conversation(
                         identity, micrograph, teacher, questions, question, length, prompt, taught
                     )
 
 
-def prompt_for(question: Question, facts: Facts, phrasing: str) -> str:
+BRIEFLY = "Answer briefly."
+"""What a question for a short answer ends with."""
+
+
+def prompt_for(question: Question, facts: Facts, phrasing: str, length: Length) -> str:
     """The question as the student gets it: with the header, where its answer rests on the header."""
-    return f"{phrasing} {header_line(facts)}" if question.about_the_header else phrasing
+    header = [header_line(facts)] if question.about_the_header else []
+    return " ".join([phrasing, *header, *([BRIEFLY] if length == "short" else [])])
 
 
 def _conversation(
