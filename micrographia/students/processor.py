@@ -80,7 +80,7 @@ def eight_bits(picture: Picture) -> NDArray[np.uint8]:
 
 def _values(image: Image.Image) -> NDArray[Any]:
     """The stored values where PIL holds one number for each pixel, otherwise grey or colour of 8 bits."""
-    if image.mode.startswith(("I", "F", "L")) and image.mode != "LA":
+    if image.mode in ("L", "I", "F") or image.mode.startswith("I;16"):
         return np.asarray(image)
     return np.asarray(image.convert("L" if image.mode in ("1", "LA", "La") else "RGB"))
 
@@ -108,7 +108,8 @@ class MVaEMaProcessor(ProcessorMixin):
     ) -> BatchFeature:
         """``pixel_values`` of the images, ``input_ids`` and ``attention_mask`` of the questions.
 
-        Questions are closed by ``<Decode>`` and padded on the left.
+        Questions are closed by ``<Decode>`` and padded on the left, always; what else the processors of
+        ``transformers`` may be told (padding, truncation ...) changes nothing.
         """
         data: dict[str, Any] = {}
         if images is not None:

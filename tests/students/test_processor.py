@@ -34,7 +34,7 @@ def test_pixel_values_span_minus_one_to_one():
     assert torch.allclose(prepared(np.full((9, 9), 51, np.uint8)), torch.tensor(51 / 127.5 - 1))
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "1", "CMYK", "I", "F"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "1", "CMYK", "I", "I;16", "F", "LAB"])
 def test_every_mode_of_pil_gives_the_same_picture(mode):
     picture = Image.fromarray(np.where(np.arange(90)[:, None] < 45, 0, 255).astype(np.uint8).repeat(80, 1))
     assert torch.allclose(prepared(picture.convert(mode)), prepared(picture), atol=1e-2)
