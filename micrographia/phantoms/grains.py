@@ -13,6 +13,7 @@ from micrographia.phantoms.fields import Array, rough, scattered
 from micrographia.phantoms.scene import Drawing, Scene, Solid, Variety, View, random_rotation
 from micrographia.phantoms.solids import (
     ball,
+    cluster,
     cube_planes,
     lump,
     octahedron_planes,
@@ -137,8 +138,26 @@ def _shards(specimen: np.random.Generator) -> Maker:
 
 
 def _pebbles(specimen: np.random.Generator) -> Maker:
-    uneven = specimen.uniform(0.12, 0.3)
-    return lambda radius, rng: (lump(radius, rng, uneven, 0.75), 1.7 * radius, 0.7 * radius)
+    """Worn fragments: many blunt faces, or none."""
+    uneven, worn = specimen.uniform(0.04, 0.12), specimen.uniform(0.2, 0.8)
+
+    def make(radius: float, rng: np.random.Generator) -> tuple[Solid, float, float]:
+        if rng.random() < worn:
+            return lump(radius, rng, uneven, 0.8), 1.6 * radius, 0.7 * radius
+        planes = shard_planes(rng, 40, rng.uniform(1.0, 1.4))
+        return sized(planes, radius, random_rotation(rng)), 2.1 * radius, 0.8 * radius
+
+    return make
+
+
+def _agglomerates(specimen: np.random.Generator) -> Maker:
+    number = int(specimen.integers(8, 22))
+
+    def make(radius: float, rng: np.random.Generator) -> tuple[Solid, float, float]:
+        lumps = max(3, int(number * rng.uniform(0.6, 1.3)))
+        return cluster(1.15 * radius, rng, lumps), 1.15 * radius, 0.7 * radius
+
+    return make
 
 
 def _flakes(specimen: np.random.Generator) -> Maker:
@@ -211,8 +230,8 @@ def _grain_texture(scene: Scene, view: View, size: float) -> None:
     """What the surface of a single grain looks like: nodules on agglomerates, steps and dust elsewhere."""
     unit = view.unit
     if view.variety == "agglomerated powder":
-        spacing = max(4.0, view.specimen.uniform(0.22, 0.4) * size * unit)
-        scene.height += nodules(view.shape, spacing, view.grain) * 0.9
+        spacing = max(3.0, view.specimen.uniform(0.1, 0.2) * size * unit)
+        scene.height += nodules(view.shape, spacing, view.grain) * 0.5
     elif view.variety == "rounded powder":
         scene.height += (
             rough(view.shape, view.grain, 0.6, 30 * unit, 3) * view.specimen.uniform(0.3, 1.2) * unit
@@ -250,7 +269,7 @@ PARTICLES = (
 )
 POWDERS = (
     Variety("crushed angular powder", partial(heaped, prepare=_shards), 30, 900),
-    Variety("agglomerated powder", partial(heaped, prepare=_pebbles), 10, 300),
+    Variety("agglomerated powder", partial(heaped, prepare=_agglomerates), 10, 300),
     Variety("flaky powder", partial(heaped, prepare=_flakes), 15, 400),
     Variety("rounded powder", partial(heaped, prepare=_pebbles), 20, 600),
     Variety("atomised metal powder", partial(heaped, prepare=_droplets), 150, 900),

@@ -71,8 +71,8 @@ class Scene:
     ) -> bool:
         """Set a solid with its origin at ``z``; it hides what is lower. Says whether any of it shows.
 
-        A label may be set in several pieces (a grain of lumps): its outline is then their sum, and it is not
-        counted as whole.
+        A label that is set again gains parts (spines on a grain), which do not count in its outline, and is
+        not counted as whole.
         """
         row, col = centre
         top, left = int(np.floor(row - reach)), int(np.floor(col - reach))
@@ -92,14 +92,16 @@ class Scene:
         self.tone[here][seen] = tone
         self.label[here][seen] = label
         if label:
-            self._remember(label, int(inside.sum()), int(np.isfinite(height_here).sum()), int(seen.sum()))
+            within, shown = int(np.isfinite(height_here).sum()), int(seen.sum())
+            self.remember(label, int(inside.sum()), shown, hidden=shown < within or within < inside.sum())
         return bool(seen.any())
 
-    def _remember(self, label: int, area: int, within: int, seen: int) -> None:
-        if label in self.footprint or within < area or seen < within:
+    def remember(self, label: int, area: float, shown: int, hidden: bool) -> None:
+        """Note that ``shown`` of the ``area`` pixels of an object or of a part of it are in view."""
+        if hidden or label in self.footprint:
             self.cut.add(label)
-        self.footprint[label] = self.footprint.get(label, 0.0) + area
-        self.drawn[label] = self.drawn.get(label, 0) + seen
+        self.footprint.setdefault(label, float(area))
+        self.drawn[label] = self.drawn.get(label, 0) + shown
 
     def mark(self, label: NDArray[np.integer[Any]]) -> None:
         """Take the objects from a label image (rows, columns): all of an object that is not cut is seen."""

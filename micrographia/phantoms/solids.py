@@ -42,6 +42,23 @@ def lump(radius: float, rng: np.random.Generator, uneven: float = 0.15, flatten:
     return height
 
 
+def cluster(radius: float, rng: np.random.Generator, number: int) -> Solid:
+    """A grape-like body of ``number`` balls within ``radius``."""
+    out = rng.normal(size=(number, 3))
+    out *= (rng.uniform(0.1, 1, (number, 1)) ** 0.4) / np.linalg.norm(out, axis=1, keepdims=True)
+    sizes = radius * rng.uniform(0.28, 0.48, number)
+    centres = out * (radius - sizes)[:, None]
+
+    def height(dr: Array, dc: Array) -> Array:
+        top = np.full(np.broadcast_shapes(dr.shape, dc.shape), -np.inf, np.float32)
+        for (row, col, up), size in zip(centres.astype(np.float32), sizes.astype(np.float32), strict=True):
+            inside = size**2 - ((dr - row) ** 2 + (dc - col) ** 2)
+            np.maximum(top, np.where(inside >= 0, up + np.sqrt(np.maximum(inside, 0)), -np.inf), out=top)
+        return top
+
+    return height
+
+
 def polyhedron(normals: Matrix, distances: NDArray[np.float64]) -> Solid:
     """The convex body {x : normals · x <= distances}, normals as (row, column, up) unit vectors.
 
@@ -195,6 +212,27 @@ def tube(
     profile = (1 - facets) * np.sqrt(1 - share**2) + facets * np.minimum(1, (1 - share) / 0.55) * 0.85
     top = levels[which] + flatness * width * profile
     _scatter(scene, flat, top, tones[which], np.minimum(1, width + 0.5 - offset), label)
+    if label:
+        core = flat[offset <= width]
+        _remember(scene, label, core, path, np.broadcast_to(radius, (len(path),)))
+
+
+def _remember(
+    scene: Scene,
+    label: int,
+    core: NDArray[np.intp],
+    path: NDArray[np.float64],
+    radii: NDArray[np.floating[Any]],
+) -> None:
+    """The area of a tube: its pixels where all lies in the field, otherwise its width summed along it."""
+    edge = np.array(scene.shape) - 1 - radii.max()
+    if (path < radii.max()).any() or (path > edge).any():
+        steps = np.linalg.norm(np.diff(path, axis=0), axis=1)
+        scene.remember(label, float((steps * (radii[:-1] + radii[1:])).sum()), 0, hidden=True)
+        return
+    pixels = np.unique(core)
+    shown = int((scene.label.reshape(-1)[pixels] == label).sum())
+    scene.remember(label, pixels.size, shown, hidden=shown < pixels.size)
 
 
 def _inside(
@@ -222,13 +260,10 @@ def _scatter(
     """Keep at each pixel the highest of what is there and what comes; edge pixels mix their tones."""
     surface, tones = scene.height.reshape(-1), scene.tone.reshape(-1)
     mixed = cover * tone + (1 - cover) * tones[flat]
-    if label:
-        scene.footprint.setdefault(label, 0.0)
-        scene.cut.add(label)
     # Points of one tube share pixels, and the last one assigned would stay: the second pass mends that.
     for _ in range(2):
         seen = top > surface[flat]
         there = flat[seen]
         surface[there] = top[seen]
         tones[there] = mixed[seen]
-        scene.label.reshape(-1)[there] = label
+        scene.label.reshape(-1)[there[cover[seen] >= 0.5]] = label

@@ -19,7 +19,10 @@ class ObjectTruth(Record):
 
     label: int
     equivalent_diameter_px: float
-    """Diameter of the disc with the area of its whole outline, hidden and cut-off parts included."""
+    """Diameter of the disc with the area of its whole outline, hidden and cut-off parts included.
+
+    Spines, beads and droplets that sit on it are left out, though they carry its label.
+    """
     visible_px: int
     whole: bool
     """Nothing of it is hidden by another object or cut by the edge of the field."""

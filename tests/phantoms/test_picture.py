@@ -59,7 +59,8 @@ def _counts_and_areas_agree(drawn, number):
         if name in quantities and "porosity" not in quantities:
             assert quantities[name].value == pytest.approx(covered, abs=0.5)
     for o in drawn.truth.objects:
-        if o.whole and o.equivalent_diameter_px > 0:
+        assert o.equivalent_diameter_px > 0
+        if o.whole:
             equal = np.sqrt(4 / np.pi * o.visible_px)
             assert o.equivalent_diameter_px == pytest.approx(equal, rel=0.02)
 

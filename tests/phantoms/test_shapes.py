@@ -71,6 +71,30 @@ def test_a_tube_is_as_wide_as_its_diameter(angle):
     assert scene.height.max() == pytest.approx(7.5, abs=0.2)
 
 
+def test_a_tube_is_an_object_of_its_swept_area():
+    scene = Scene.flat((160, 160), 0.1)
+    inside = walk((80, 80), 0.5, 90, 0.0, np.random.default_rng(0), step=0.7)
+    beyond = walk((20, 20), 0.5, 90, 0.0, np.random.default_rng(0), step=0.7)
+    for path in (inside, beyond):
+        tube(scene, path, 6.0, 0.0, 1.0, scene.new_label())
+    objects = scene.objects()
+    assert [o.whole for o in objects] == [True, False]
+    for o in objects:
+        assert np.pi / 4 * o.equivalent_diameter_px**2 == pytest.approx(90 * 12, rel=0.06)
+    assert objects[1].visible_px < 0.8 * 90 * 12
+
+
+def test_parts_carry_the_label_of_their_object_but_do_not_count_in_its_outline():
+    scene = Scene.flat((60, 60), 0.1)
+    label = scene.new_label()
+    scene.put(ball(10), (30, 25), 10, 0, 0.5, label)
+    scene.put(ball(4), (30, 36), 4, 0, 0.5, label)
+    (grain,) = scene.objects()
+    assert grain.equivalent_diameter_px == pytest.approx(20, rel=0.02)
+    assert grain.visible_px > np.pi * 100
+    assert not grain.whole
+
+
 def test_what_is_higher_hides_what_is_lower():
     scene = Scene.flat((60, 60), 0.1)
     scene.put(ball(10), (30, 25), 10, 20, 0.5, scene.new_label())
