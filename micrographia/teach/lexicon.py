@@ -141,9 +141,21 @@ _LEVELLED: dict[str, dict[str, Phrases]] = {
             "strong": ("a strong alignment", "a marked alignment", "a strongly aligned structure"),
         },
         {
-            "isotropic": ("the structure is isotropic", "the structure has no preferred direction"),
-            "weak": ("the structure is weakly aligned", "the structure has a weak preferred direction"),
-            "strong": ("the structure is strongly aligned", "the structure has a strong preferred direction"),
+            "isotropic": (
+                "the structure is isotropic",
+                "no direction is preferred",
+                "the alignment is negligible",
+            ),
+            "weak": (
+                "the structure is weakly aligned",
+                "one direction is weakly preferred",
+                "the alignment is weak",
+            ),
+            "strong": (
+                "the structure is strongly aligned",
+                "one direction is strongly preferred",
+                "the alignment is strong",
+            ),
         },
     ),
     "direction": _graded(
@@ -151,9 +163,9 @@ _LEVELLED: dict[str, dict[str, Phrases]] = {
         ("the main direction is {}", "the orientation is {}"),
         {
             "horizontal": ("horizontal", "left-to-right"),
-            "rising diagonal": ("rising diagonal", "diagonal and rising"),
+            "rising diagonal": ("rising diagonal", "bottom-left-to-top-right"),
             "vertical": ("vertical", "top-to-bottom"),
-            "falling diagonal": ("falling diagonal", "diagonal and falling"),
+            "falling diagonal": ("falling diagonal", "top-left-to-bottom-right"),
         },
     ),
     "dark spots": _counted("dark spots", _SPOTS),
