@@ -10,7 +10,7 @@ import math
 import numpy as np
 from scipy import fft, ndimage
 
-from micrographia.measure.definition import Inapplicable, measurement
+from micrographia.measure.definition import SMALLEST_DEVIATION, Inapplicable, measurement
 from micrographia.measure.view import FINE_SIGMA, PER_CENT_OF_RANGE, Grey, View
 
 BLUR_WIDTH = 11
@@ -83,6 +83,23 @@ def relief(view: View) -> float:
     It is a variation of grey, not of height.
     """
     return float(view.fine.std()) * PER_CENT_OF_RANGE
+
+
+@measurement(
+    "fine share",
+    "%",
+    "variance of the fine structure over the variance of grey less shading, of the working view",
+)
+def fine_share(view: View) -> float:
+    """How much of the texture is fine, %: near 100 for a fine texture, near 0 for a coarse one.
+
+    Where texture length needs one scale to stand out, this only parts the variance at FINE_SIGMA, so it
+    changes steadily with the image and stays defined for textures of several scales.
+    """
+    variance = float(np.var(view.grey - view.shading))
+    if variance < SMALLEST_DEVIATION**2:
+        raise Inapplicable("nothing is left of the image when its shading is removed")
+    return 100 * float(view.fine.var()) / variance
 
 
 @measurement("sharpness", "", "1 - blur metric of Crete et al. 2007 of the working view")

@@ -30,7 +30,7 @@ LEVELS: dict[str, Levels] = {
     "tone balance": Levels("dark area", (35, 65), ("mostly bright", "balanced", "mostly dark")),
     "shading": Levels("shading", (10, 25), ("even", "slight", "strong")),
     "evenness": Levels("unevenness", (0.2, 0.4), ("even", "fairly even", "uneven")),
-    "texture scale": Levels("texture length", (2, 5), ("fine", "medium", "coarse")),
+    "texture scale": Levels("fine share", (25, 50), ("coarse", "medium", "fine")),
     "relief": Levels("relief", (2.5, 6), ("smooth", "moderate", "rough")),
     "sharpness": Levels("sharpness", (0.7, 0.8), ("soft", "moderate", "sharp")),
     "alignment": Levels("coherence", (0.15, 0.45), ("isotropic", "weak", "strong")),

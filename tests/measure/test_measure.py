@@ -11,7 +11,7 @@ from tests.measure.drawn import discs, stripes
 
 SCALARS = (
     "brightness", "contrast", "dark area", "shading", "unevenness", "texture length",
-    "relief", "sharpness", "coherence", "dark spots", "bright spots", "line area", "noise",
+    "relief", "fine share", "sharpness", "coherence", "dark spots", "bright spots", "line area", "noise",
 )  # fmt: skip
 
 

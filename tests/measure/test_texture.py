@@ -8,6 +8,7 @@ from micrographia.measure.texture import (
     brightness,
     contrast,
     dark_area,
+    fine_share,
     noise,
     relief,
     sharpness,
@@ -45,6 +46,16 @@ def test_texture_length_is_the_correlation_length():
         expected = 100 * 2 * sigma / 256
         lengths = [value(texture_length, smooth_noise(sigma, seed=seed)) for seed in range(4)]
         assert np.mean(lengths) == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize("s", [3.0, 6.0, 12.0])
+def test_fine_share_of_smoothed_white_noise(s):
+    # Noise smoothed by sigma s has the spectrum exp(-s^2 k^2); what a Gaussian of sigma t takes away leaves
+    # (1 - exp(-t^2 k^2 / 2))^2 of it. Here t is 3/128 of 256 px.
+    t = 6.0
+    expected = 100 * (1 - 2 * s**2 / (s**2 + t**2 / 2) + s**2 / (s**2 + t**2))
+    shares = [value(fine_share, smooth_noise(s, seed=seed)) for seed in range(8)]
+    assert np.mean(shares) == pytest.approx(expected, rel=0.12)
 
 
 def test_relief_falls_with_smoothing_and_sharpness_with_blur():
