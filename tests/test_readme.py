@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 from typer.testing import CliRunner
 
 from micrographia import phantoms
@@ -44,8 +45,13 @@ def shown() -> list:
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
+    """Four classes of five small images each."""
     folder = tmp_path_factory.mktemp("drawn")
-    phantoms.write(folder, 3, size=(128, 128), databars=False)
+    for category in ("Fibres", "Particles", "Patterned Surface", "Tips"):
+        (folder / category).mkdir()
+        for seed in range(5):
+            picture = Image.fromarray(phantoms.draw(category, seed, (128, 128)).image)
+            picture.save(folder / category / f"{seed}.png")
     return folder
 
 

@@ -1,5 +1,6 @@
 """The command line: one thin file a verb, which parses, calls and prints. Rooms load when a verb runs."""
 
+import os
 from typing import Any
 
 import typer
@@ -11,9 +12,13 @@ from micrographia.cli.init import init
 from micrographia.cli.measure import measure
 from micrographia.cli.status import status
 from micrographia.cli.teach import teach
+from micrographia.cli.tune import tune
 from micrographia.errors import MicrographiaError, RecipeError
 
 __all__ = ["app"]
+
+LIBRARIES = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+"""No bars between ours, and nothing told to anybody."""
 
 
 class Verbs(TyperGroup):
@@ -45,7 +50,7 @@ app = typer.Typer(
     ),
 )
 
-for verb in (init, ingest, measure, teach, status):
+for verb in (init, ingest, measure, teach, tune, status):
     app.command()(verb)
 
 
@@ -57,3 +62,4 @@ def micrographia() -> None:
 
     Exit status: 0 all done, 1 something asked for was not done, 2 wrong recipe or option, 130 interrupted.
     """
+    os.environ.update(LIBRARIES)

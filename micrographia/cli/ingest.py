@@ -29,7 +29,7 @@ def ingest(
     """Take every image at or below PATHS into the workspace and divide them into train, validation and test.
 
     PNG, JPEG, BMP and TIFF, told by content. An image's class is the name of its folder, or stands in the
-    table. Near duplicates and images of one group (specimen, series) are kept on one side of the split. A
+    table. Near duplicates, overlapping fields and images of one group (specimen, series) are kept on one side of the split. A
     file that cannot be read is recorded with the reason, and the exit status is 1.
 
     Example: micrographia ingest --lab my-lab ~/images
@@ -57,7 +57,7 @@ def as_dict(summary: IngestSummary) -> dict[str, Any]:
         "unchanged": summary.unchanged,
         "skipped": len(summary.skipped),
         "refused": [{"path": source.path, "reason": source.reason} for source in summary.refused],
-        "near_duplicates": summary.near_duplicates,
+        "look_alikes": summary.look_alikes,
         "label_conflicts": list(summary.label_conflicts),
         "moved": summary.moved,
         "rows_without_file": list(summary.rows_without_file),
@@ -71,7 +71,7 @@ def in_words(summary: IngestSummary) -> str:
         "files taken": summary.taken,
         "files unchanged since the last time": summary.unchanged,
         "files that are not images": len(summary.skipped),
-        "images with a near duplicate, kept on its side of the split": summary.near_duplicates,
+        "images that share a place with another, kept on its side of the split": summary.look_alikes,
         "images without a label, because their files differ on it": len(summary.label_conflicts),
         "images moved to another part, to stay with their group": len(summary.moved),
         "rows of the table that name no file": len(summary.rows_without_file),

@@ -9,9 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from micrographia.cli.console import HERE, AsJson, Lab, at_work, show, show_json
+from micrographia.cli.folds import folds_of
 
 if TYPE_CHECKING:
     from micrographia.workspace import Workspace
+
+UNITS = {"ingest": "micrographs", "measure": "micrographs", "teach": "micrographs", "tune": "students"}
+"""The stages in their order, and what each makes."""
 
 
 def status(lab: Lab = HERE, as_json: AsJson = False) -> None:
@@ -38,6 +42,7 @@ def state_of(workspace: Workspace) -> dict[str, Any]:
         "ingest": _ingested(workspace, micrographs),
         "measure": _measured(workspace, micrographs),
         "teach": _taught(workspace, micrographs),
+        "tune": _tuned(workspace),
     }
 
 
@@ -69,17 +74,22 @@ def _taught(workspace: Workspace, micrographs: int) -> dict[str, int]:
     return {"done": micrographs - missing, "missing": missing, "conversations": conversations}
 
 
+def _tuned(workspace: Workspace) -> dict[str, Any]:
+    from micrographia.tune.card import read_card
+
+    folders = [workspace.student_folder(fold) for fold in folds_of(workspace.recipe)]
+    done = [str(folder) for folder in folders if read_card(folder)]
+    return {"done": len(done), "missing": len(folders) - len(done), "students": done}
+
+
 def _draw(state: dict[str, Any]) -> None:
-    ingested, measured, taught = state["ingest"], state["measure"], state["teach"]
+    ingested = state["ingest"]
     show(f"{state['workspace']}, recipe {state['recipe']}")
-    table = Table("stage", "done", "missing")
-    table.add_row("ingest", f"{ingested['done']} micrographs", f"{ingested['files']['refused']} files")
-    table.add_row("measure", f"{measured['done']} micrographs", f"{measured['missing']}")
-    table.add_row(
-        "teach",
-        f"{taught['done']} micrographs, {taught['conversations']} conversations",
-        f"{taught['missing']}",
-    )
+    table = Table("stage", "done", "missing", "left out")
+    for stage, unit in UNITS.items():
+        done = state[stage]
+        left_out = len(done.get("left_out", ()))
+        table.add_row(stage, f"{done['done']} {unit}", str(done.get("missing", "")), str(left_out or ""))
     show(table)
     if ingested["parts"]:
         show(_parts(ingested["parts"]))

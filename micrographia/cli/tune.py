@@ -1,0 +1,23 @@
+"""``micrographia tune``: a student learns what was taught."""
+
+from micrographia.cli.console import HERE, Lab, Quiet, at_work, say
+from micrographia.cli.folds import Fold, folds_of
+
+
+def tune(lab: Lab = HERE, fold: Fold = None, quiet: Quiet = False) -> None:
+    """Train a student on the questions and answers of the training images; test images are kept away.
+
+    The plan is printed before the first step: images, texts, what is left out, memory, steps. A run that was
+    stopped goes on from its last checkpoint. The student is a folder that `transformers` can load as well.
+
+    Example: micrographia tune --lab my-lab
+
+    Next: micrographia evaluate --lab my-lab
+    """
+    from micrographia.tune.train import tune
+
+    with at_work(lab, quiet) as (workspace, progress):
+        for each in folds_of(workspace.recipe, fold):
+            folder = tune(workspace, each, progress, say=(lambda line: None) if quiet else say)
+            if not quiet:
+                say(f"the student is in {folder}")
