@@ -53,6 +53,9 @@ class SplitSection(Section):
     """Share of the images that are not test, kept to choose the best checkpoint."""
     folds: int | None = Field(default=None, ge=2, le=50)
     """For cross-validation: every group is in the test part of exactly one of so many folds."""
+    bind_look_alikes: bool = True
+    """Near duplicates and overlapping fields stay on one side. false only repeats a published random split,
+    which look-alikes flatter."""
 
 
 class TeachSection(Section):

@@ -87,6 +87,25 @@ class Catalog:
                 row = update(tables.micrographs).where(_micrographs.id == identity)
                 connection.execute(row.values(cluster=cluster))
 
+    def without_landmarks(self, version: str) -> list[Micrograph]:
+        """Micrographs that have no landmarks of this version, by id."""
+        table = tables.landmarks.c
+        return self._lacking(exists().where(table.micrograph == _micrographs.id, table.version == version))
+
+    def record_landmarks(self, version: str, packed: Mapping[str, bytes]) -> None:
+        """Keep the landmarks of some micrographs."""
+        rows = [{"micrograph": id_, "version": version, "packed": marks} for id_, marks in packed.items()]
+        with self._engine.begin() as connection:
+            insert_new(connection, tables.landmarks, rows)
+
+    def landmarks(self, version: str) -> dict[str, bytes]:
+        """Landmarks of this version by micrograph."""
+        table = tables.landmarks.c
+        query = select(table.micrograph, table.packed).join(tables.micrographs)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.where(table.version == version, _HAS_A_SOURCE))
+            return {row.micrograph: row.packed for row in rows}
+
     # Parts
 
     def divide(self, test: float, validation: float, seed: int) -> dict[str, str]:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
 
 metadata = MetaData(
     naming_convention={
@@ -39,6 +50,14 @@ parts = Table(
     Column("fold", Integer, primary_key=True),
     Column("micrograph", String(64), ForeignKey("micrographs.id"), primary_key=True),
     Column("part", String(16), nullable=False),
+)
+
+landmarks = Table(
+    "landmarks",
+    metadata,
+    Column("micrograph", String(64), ForeignKey("micrographs.id"), primary_key=True),
+    Column("version", String(64), primary_key=True),
+    Column("packed", LargeBinary, nullable=False, comment="places by which overlapping fields are found"),
 )
 
 measurements = Table(

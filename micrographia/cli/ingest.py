@@ -29,8 +29,8 @@ def ingest(
     """Take every image at or below PATHS into the workspace and divide them into train, validation and test.
 
     PNG, JPEG, BMP and TIFF, told by content. An image's class is the name of its folder, or stands in the
-    table. Near duplicates, overlapping fields and images of one group (specimen, series) are kept on one side of the split. A
-    file that cannot be read is recorded with the reason, and the exit status is 1.
+    table. Near duplicates, overlapping fields and images of one group (specimen, series) are kept on one
+    side of the split. A file that cannot be read is recorded with the reason, and the exit status is 1.
 
     Example: micrographia ingest --lab my-lab ~/images
 

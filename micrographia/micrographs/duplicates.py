@@ -52,10 +52,18 @@ def thumbnail(display: NDArray[np.uint8]) -> NDArray[np.float64]:
     return small
 
 
-def clusters(fingerprints: Mapping[str, str]) -> dict[str, str]:
-    """For each id that has a near duplicate: the smallest id of its cluster."""
+def close(fingerprints: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Pairs of ids whose fingerprints differ in at most ``MAX_DISTANCE`` bits."""
     ids = sorted(identity for identity, code in fingerprints.items() if code)
-    return joined((ids[i], ids[j]) for i, j in _close_pairs([fingerprints[identity] for identity in ids]))
+    if not ids:
+        return
+    packed = np.array([list(bytes.fromhex(fingerprints[identity])) for identity in ids], np.uint8)
+    index = faiss.IndexBinaryMultiHash(FINGERPRINT_BITS, HASHES, BITS_PER_HASH)
+    index.nflip = FLIPS
+    index.add(packed)
+    limits, _, found = index.range_search(packed, MAX_DISTANCE + 1)  # faiss keeps distances below the radius
+    for i, identity in enumerate(ids):
+        yield from ((identity, ids[j]) for j in found[limits[i] : limits[i + 1]] if j > i)
 
 
 def joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -74,25 +82,11 @@ def joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {name: find(name) for name in sorted(root)}
 
 
-def _close_pairs(codes: list[str]) -> Iterator[tuple[int, int]]:
-    """Pairs of places in ``codes`` whose fingerprints differ in at most ``MAX_DISTANCE`` bits."""
-    if not codes:
-        return
-    packed = np.array([list(bytes.fromhex(code)) for code in codes], np.uint8)
-    index = faiss.IndexBinaryMultiHash(FINGERPRINT_BITS, HASHES, BITS_PER_HASH)
-    index.nflip = FLIPS
-    index.add(packed)
-    limits, _, found = index.range_search(packed, MAX_DISTANCE + 1)  # faiss keeps distances below the radius
-    for i in range(len(codes)):
-        yield from ((i, int(j)) for j in found[limits[i] : limits[i + 1]] if j > i)
-
-
-def _lowest_frequencies() -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Row and column frequencies by rising spatial frequency, without the mean."""
-    row, column = np.mgrid[:THUMBNAIL_SIDE, :THUMBNAIL_SIDE]
+def lowest_frequencies(side: int, count: int) -> tuple[NDArray[np.intp], ...]:
+    """Row and column indices of the lowest spatial frequencies of a cosine transform, without the mean."""
+    row, column = np.mgrid[:side, :side]
     order = np.lexsort((column.ravel(), row.ravel(), (row**2 + column**2).ravel()))
-    chosen = order[1 : FINGERPRINT_BITS + 1]
-    return np.unravel_index(chosen, row.shape)  # type: ignore[return-value]
+    return np.unravel_index(order[1 : count + 1], row.shape)
 
 
 @lru_cache(maxsize=64)
@@ -108,4 +102,4 @@ def _cells(size: int) -> csr_array:
     return csr_array(covered * THUMBNAIL_SIDE / size)
 
 
-_LOWEST = _lowest_frequencies()
+_LOWEST = lowest_frequencies(THUMBNAIL_SIDE, FINGERPRINT_BITS)

@@ -11,16 +11,17 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from micrographia import engine
 from micrographia.catalog import Catalog, Objects
 from micrographia.engine import SILENT, Outcome, Progress
-from micrographia.micrographs.display import to_display
-from micrographia.micrographs.duplicates import clusters, fingerprint
+from micrographia.micrographs.display import open_display, to_display
+from micrographia.micrographs.duplicates import close, fingerprint, joined
 from micrographia.micrographs.limits import Limits
+from micrographia.micrographs.overlap import VERSION, landmarks, overlapping
 from micrographia.micrographs.read import decode, is_image, load
 from micrographia.micrographs.table import Table, assign, read_table
 from micrographia.micrographs.walk import Found, find_files, readable
@@ -28,6 +29,7 @@ from micrographia.records import Micrograph, Source, Told
 from micrographia.workspace import Workspace
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 ReadOutcome: TypeAlias = Outcome[Found, Micrograph | str]
 
 FILES_PER_COMMIT = 32
@@ -48,8 +50,8 @@ class IngestSummary:
     skipped: tuple[Source, ...]
     micrographs: int
     """Different images in the catalogue now; files with the same bytes are one."""
-    near_duplicates: int
-    """How many of them have a near duplicate."""
+    look_alikes: int
+    """How many of them show what another shows: near duplicates, and fields that overlap."""
     label_conflicts: tuple[str, ...] = ()
     """Names of images whose label was dropped because their files differ on it."""
     moved: dict[str, str] = field(default_factory=dict)
@@ -90,7 +92,7 @@ def ingest(
         refused=tuple(s for s in workspace.catalog.sources("refused") if s.path in told),
         skipped=tuple(s for s in workspace.catalog.sources("skipped") if s.path in told),
         micrographs=len(now),
-        near_duplicates=len(workspace.catalog.clusters()),
+        look_alikes=len(workspace.catalog.clusters()),
         label_conflicts=tuple(m.name for m in now if any(n.startswith("label dropped") for n in m.notes)),
         moved=moved,
         rows_without_file=rows_without_file,
@@ -133,18 +135,23 @@ def _read_all(
 ) -> Iterator[Source]:
     """Read, keep and record; what is yielded has been committed."""
     read = partial(read_file, objects=workspace.objects, limits=limits)
-    # Starting processes takes seconds; a few files are read sooner in this one.
-    workers = workspace.workers if len(files) > FILES_PER_COMMIT else 1
-    for batch in _batches(_watched(engine.apply(read, files, workers), progress)):
+    for batch in _batches(_watched(engine.apply(read, files, _workers(workspace, files)), progress)):
         sources = [_source(outcome, told[outcome.item.text]) for outcome in batch]
         workspace.catalog.record(sources, [o.result for o in batch if isinstance(o.result, Micrograph)])
         yield from sources
 
 
-def _watched(outcomes: Iterable[ReadOutcome], progress: Progress) -> Iterator[ReadOutcome]:
+def _workers(workspace: Workspace, items: Sequence[object]) -> int:
+    """Starting processes takes seconds; a few files are read sooner in this one."""
+    return workspace.workers if len(items) > FILES_PER_COMMIT else 1
+
+
+def _watched(
+    outcomes: Iterable[Outcome[Item, Result]], progress: Progress
+) -> Iterator[Outcome[Item, Result]]:
     for outcome in outcomes:
         yield outcome
-        progress.advance(note=readable(outcome.item.path.name))
+        progress.advance()
 
 
 def read_file(file: Found, objects: Objects, limits: Limits) -> Micrograph | str:
@@ -198,13 +205,36 @@ def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
 
 
 def _arrange(workspace: Workspace, progress: Progress) -> dict[str, str]:
-    """Clusters of near duplicates over all images, then parts of the split."""
+    """Clusters of look-alikes over all images, then parts of the split."""
     catalog, split = workspace.catalog, workspace.recipe.split
-    progress.begin("looking for near duplicates", 1, "pass")
-    catalog.set_clusters(clusters({m.id: m.fingerprint for m in catalog.micrographs()}))
+    _find_landmarks(workspace, progress)
+    progress.begin("looking for look-alikes", 1, "pass")
+    catalog.set_clusters(_look_alikes(catalog) if split.bind_look_alikes else {})
     progress.advance()
     progress.end()
     if split.folds:
         catalog.divide_into_folds(split.folds, split.validation, split.seed)
         return {}
     return catalog.divide(split.test, split.validation, split.seed)
+
+
+def _find_landmarks(workspace: Workspace, progress: Progress) -> None:
+    """A stage of its own, by what is missing: a kill loses nothing, and a new version finds them all anew."""
+    catalog = workspace.catalog
+    missing = catalog.without_landmarks(VERSION)
+    progress.begin("finding landmarks", len(missing), "images")
+    find = partial(landmarks_of, workspace.objects)
+    for batch in _batches(_watched(engine.apply(find, missing, _workers(workspace, missing)), progress)):
+        catalog.record_landmarks(VERSION, {o.item.id: o.result for o in batch if o.result is not None})
+    progress.end()
+
+
+def landmarks_of(objects: Objects, micrograph: Micrograph) -> bytes:
+    """The landmarks of one catalogued image."""
+    return landmarks(open_display(objects, micrograph))
+
+
+def _look_alikes(catalog: Catalog) -> dict[str, str]:
+    """The cluster of each image that shows what another shows, whole (near duplicate) or in part."""
+    near = close({m.id: m.fingerprint for m in catalog.micrographs()})
+    return joined(chain(near, overlapping(catalog.landmarks(VERSION))))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from micrographia.micrographs.display import to_display
-from micrographia.micrographs.duplicates import MAX_DISTANCE, clusters, fingerprint, joined, thumbnail
+from micrographia.micrographs.duplicates import MAX_DISTANCE, close, fingerprint, joined, thumbnail
 from micrographia.micrographs.read import decode
 from tests.micrographs import files
 
@@ -18,6 +18,10 @@ PICTURE = files.texture(300, 400)
 
 def distance(one, other):
     return (int(one, 16) ^ int(other, 16)).bit_count()
+
+
+def clusters(codes):
+    return joined(close(codes))
 
 
 def resized(pixels, columns, rows):

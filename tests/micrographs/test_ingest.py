@@ -126,7 +126,7 @@ def test_near_duplicates_stay_together(tmp_path, workspace):
         again = files.jpeg(files.texture(96, 96, i), quality=60)
         (images / "Fibres" / f"again_{i}.jpg").write_bytes(again)
     summary = ingest(workspace, [images])
-    assert (summary.near_duplicates, summary.micrographs) == (20, 30)
+    assert (summary.look_alikes, summary.micrographs) == (20, 30)
     clusters, parts = workspace.catalog.clusters(), workspace.catalog.parts()
     for name in set(clusters.values()):
         assert len({parts[m] for m, cluster in clusters.items() if cluster == name}) == 1
