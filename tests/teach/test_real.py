@@ -13,7 +13,6 @@ from micrographia.teach.generate import conversations
 from micrographia.teach.levels import LEVELS
 from micrographia.teach.measured import MeasuredTeacher
 from micrographia.teach.questions import load
-
 from tests.teach.records import micrograph
 
 pytestmark = pytest.mark.real
