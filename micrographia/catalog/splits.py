@@ -37,7 +37,10 @@ class Division:
 
 
 def divide(images: Iterable[Bound], test: float, validation: float, seed: int) -> Division:
-    """Train, validation and test; ``validation`` is a share of what is not test."""
+    """Train, validation and test; ``validation`` is a share of what is not test.
+
+    With ``test`` 0 no image is put into the test that was not told to be there.
+    """
     rest = 1 - test
     # Where all parts want an image equally the first named takes it, so a class of two has a test image.
     shares = {"train": rest * (1 - validation), "test": test, "validation": rest * validation}
@@ -63,9 +66,10 @@ def divide_into_folds(images: Sequence[Bound], folds: int, validation: float, se
 def _assign(images: Iterable[Bound], shares: Mapping[str, float], seed: int) -> Division:
     """Whole groups to parts: those with a part keep it, the others go where most is missing."""
     groups = _bind(images)
+    shares = {part: share for part, share in shares.items() if share}
     totals = Counter(image.label for group in groups for image in group)
     wanted = {part: {label: n * share for label, n in totals.items()} for part, share in shares.items()}
-    given: dict[str, Counter[str | None]] = {part: Counter() for part in shares}
+    given: dict[str, Counter[str | None]] = {part: Counter() for part in {*shares, *PRECEDENCE}}
     division = Division({}, {})
 
     def place(group: Sequence[Bound], part: str) -> None:

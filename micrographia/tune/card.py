@@ -1,0 +1,45 @@
+"""What lies beside a student's weights: which plan it comes from, which classes it knows, how it learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from micrographia.errors import StudentError
+from micrographia.records import Record
+
+CARD = "card.json"
+
+
+class Card(Record):
+    """Written before the folder gets its name, so that a student is whole or absent."""
+
+    fingerprint: str
+    """Of everything that decides what the student becomes: recipe, conversations, division, code version."""
+    classes: tuple[str, ...]
+    """Labels, as the lab writes them."""
+    class_texts: tuple[str, ...]
+    """The same in words, as the student says them."""
+    category_question: str
+    """What it was asked for its short category answers; "" where the images had no labels."""
+    caption_question: str = ""
+    recipe: str
+    """The recipe, as YAML."""
+    plan: str
+    """The plan that was printed before the first step."""
+    images: int = Field(ge=1)
+    """Training images."""
+    label_curve: tuple[dict[str, float], ...] = ()
+    curve: tuple[dict[str, float], ...] = ()
+    """What was logged: step, loss and its parts, eval_loss, learning_rate."""
+
+
+def read_card(folder: Path) -> Card | None:
+    """The card of the student in ``folder``; None where there is no student. Raises StudentError."""
+    try:
+        return Card.model_validate_json((folder / CARD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        raise StudentError(f"{folder / CARD} cannot be read", str(error).replace("\n", " ")) from None

@@ -1,0 +1,145 @@
+"""The second stage's batches: images, several texts for each, and loss on the answers only."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from micrographia.recipe import TuneSection
+from micrographia.records import Conversation
+from micrographia.students.losses import IGNORED
+from micrographia.students.processor import MVaEMaProcessor
+from micrographia.teach.claims import turned
+from micrographia.tune.order import Draw
+from micrographia.tune.sight import VIEWS, Sight
+
+TASKS = ("category", "caption", "vqa")
+
+
+@dataclass(frozen=True)
+class Text:
+    """One conversation as token ids. ``answers`` has one entry for each of VIEWS, or one for all of them;
+    None where the answer cannot be kept true in that view."""
+
+    task: str
+    question: list[int]
+    answers: tuple[list[int] | None, ...]
+
+    def answer(self, view: int) -> list[int] | None:
+        """The answer for one of VIEWS."""
+        return self.answers[view if len(self.answers) > 1 else 0]
+
+    @property
+    def length(self) -> int:
+        """Tokens of the question and its longest answer."""
+        return len(self.question) + max(len(answer) for answer in self.answers if answer)
+
+
+Texts = Mapping[str, list[Text]]
+"""Texts of one micrograph, by task."""
+
+
+def texts_by_micrograph(
+    conversations: Iterable[Conversation], processor: MVaEMaProcessor
+) -> dict[str, dict[str, list[Text]]]:
+    """All texts of all micrographs. A direction in an answer is turned with the view."""
+    texts: dict[str, dict[str, list[Text]]] = defaultdict(lambda: defaultdict(list))
+    for conversation in conversations:
+        text = Text(
+            conversation.task, processor.question(conversation.prompt), _answers(conversation, processor)
+        )
+        texts[conversation.micrographs[0]][conversation.task].append(text)
+    return {identity: dict(by_task) for identity, by_task in texts.items()}
+
+
+def _answers(conversation: Conversation, processor: MVaEMaProcessor) -> tuple[list[int] | None, ...]:
+    if not any(claim.directional for claim in conversation.claims):
+        return (processor.answer(conversation.answer),)
+    views = [turned(conversation, turns, mirrored) for turns, mirrored in VIEWS]
+    return tuple(processor.answer(view.answer) if view else None for view in views)
+
+
+class TextBatches:
+    """Draws to batches of MVaEMa.
+
+    Each image brings a category question and a caption, where it has them, and questions for the rest of
+    ``texts_per_image``; its caption is its text for ITC and ITM. The image is laid down in one of VIEWS
+    and is not cropped, so that what is said of it stays true.
+    """
+
+    def __init__(
+        self,
+        sight: Sight,
+        texts: Sequence[Texts],
+        groups: Sequence[int],
+        recipe: TuneSection,
+    ) -> None:
+        self.sight = sight
+        self.texts = texts
+        self.groups = groups
+        self.texts_per_image = recipe.texts_per_image
+        self.compare = recipe.contrastive or recipe.matching
+        """Whether ITC or ITM want a text for each image."""
+
+    def __call__(self, draws: Sequence[Draw]) -> dict[str, Any]:
+        """What ``MVaEMaForConditionalGeneration.forward`` takes."""
+        rows = [draw.image for draw in draws]
+        views = [0 if draw.seed is None else int(draw.seed % len(VIEWS)) for draw in draws]
+        chosen = [self._choose(draw) for draw in draws]
+        batch: dict[str, Any] = {**self.sight(rows, views), **_language(chosen, views)}
+        captions = [_first(self.texts[row], view) for row, view in zip(rows, views, strict=True)]
+        if self.compare and all(captions):
+            batch |= _padded("itc_", [torch.tensor(caption) for caption in captions])
+            batch["groups"] = torch.tensor([self.groups[row] for row in rows])
+        return batch
+
+    def _choose(self, draw: Draw) -> list[Text]:
+        texts = self.texts[draw.image]
+        generator = np.random.default_rng(0 if draw.seed is None else draw.seed)
+        single = [texts[task][generator.integers(len(texts[task]))] for task in TASKS[:2] if texts.get(task)]
+        many = texts.get("vqa", [])
+        count = min(max(self.texts_per_image - len(single), 0), len(many))
+        return (
+            single + [many[i] for i in generator.choice(len(many), count, replace=False)] if many else single
+        )
+
+
+def _language(chosen: Sequence[Sequence[Text]], views: Sequence[int]) -> dict[str, Tensor]:
+    ids, labels, index = [], [], []
+    for image, (texts, view) in enumerate(zip(chosen, views, strict=True)):
+        for text in texts:
+            answer = text.answer(view)
+            if answer is not None:
+                ids.append(torch.tensor(text.question + answer))
+                labels.append(torch.tensor([IGNORED] * len(text.question) + answer))
+                index.append(image)
+    batch = _padded("", ids)
+    batch["labels"] = pad_sequence(labels, batch_first=True, padding_value=IGNORED)
+    batch["image_index"] = torch.tensor(index)
+    return batch
+
+
+def _first(texts: Texts, view: int) -> list[int]:
+    """The words of an image's caption, else of the first of its texts; without the closing token."""
+    for task in ("caption", "category", "vqa"):
+        for text in texts.get(task, []):
+            answer = text.answer(view)
+            if answer:
+                return answer[:-1]
+    return []
+
+
+def _padded(prefix: str, rows: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Rows padded on the right with 0, the id of ``<pad>``, and their mask."""
+    ones = [torch.ones_like(row) for row in rows]
+    return {
+        f"{prefix}input_ids": pad_sequence(list(rows), batch_first=True),
+        f"{prefix}attention_mask": pad_sequence(ones, batch_first=True),
+    }

@@ -1,0 +1,196 @@
+"""One stage of training on ``transformers.Trainer``: resumed after a kill, its best checkpoint kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from transformers import (
+    EarlyStoppingCallback,
+    PreTrainedModel,
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+from micrographia.engine import Progress
+from micrographia.tune.order import Draw, Order, Plain
+from micrographia.tune.precision import Precision
+
+Collate = Callable[[Sequence[Draw]], Mapping[str, Any]]
+Curve = list[dict[str, float]]
+"""What was logged, in order: step, loss and its parts, eval_loss, learning_rate."""
+
+PARTS = ("itc", "itm", "lm")
+"""Losses that a student may report beside their sum."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How one stage is trained."""
+
+    name: str
+    batch: int
+    """Images a step."""
+    learning_rate: float
+    schedule: Literal["cosine", "plateau"]
+    """cosine: up for a tenth of the steps, then down to nothing. plateau: halved where progress ends."""
+    patience: int | None = None
+    """With plateau: evaluations without progress before the rate is halved; three times as many end it."""
+    weight_decay: float = 0.0
+    warmup: float = 0.1
+    """Share of the steps during which the rate rises (cosine)."""
+
+
+def fit(
+    stage: Stage,
+    model: PreTrainedModel,
+    training: Order,
+    validation: Plain,
+    collate: Collate,
+    folder: Path,
+    precision: Precision,
+    progress: Progress,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> Curve:
+    """Train ``model`` in place and return the learning curve.
+
+    Checkpoints lie in ``folder`` until the stage is over; a call that finds some goes on from the newest
+    whole one. Evaluates and saves once an epoch.
+    """
+    steps = max(1, len(training.images) // stage.batch)
+    arguments = _arguments(stage, folder, steps, training.epochs, training.seed, precision)
+    trainer = PartsTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=training,
+        eval_dataset=validation,
+        data_collator=collate,
+        callbacks=[_Bar(progress, stage.name), *_stopping(stage), *callbacks],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    trainer.train(resume_from_checkpoint=newest_checkpoint(folder))
+    return [{k: float(v) for k, v in entry.items()} for entry in trainer.state.log_history]
+
+
+def newest_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint that was written to its end; what a kill left half written is removed."""
+    for checkpoint in sorted(folder.glob("checkpoint-*"), key=_step, reverse=True):
+        try:
+            # The Trainer writes its state last.
+            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+            return str(checkpoint)
+        except (OSError, ValueError):
+            shutil.rmtree(checkpoint)
+    return None
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def _arguments(
+    stage: Stage, folder: Path, steps: int, epochs: int, seed: int, precision: Precision
+) -> TrainingArguments:
+    plateau = stage.schedule == "plateau"
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=steps * epochs,
+        per_device_train_batch_size=stage.batch,
+        per_device_eval_batch_size=stage.batch,
+        train_sampling_strategy="sequential",  # the order is in the data set, so that it survives a kill
+        learning_rate=stage.learning_rate,
+        lr_scheduler_type="reduce_lr_on_plateau" if plateau else "cosine",
+        lr_scheduler_kwargs={"factor": 0.5, "patience": stage.patience} if plateau else {},
+        warmup_steps=0 if plateau else round(stage.warmup * steps * epochs),
+        weight_decay=stage.weight_decay,
+        optim="adamw_torch",
+        max_grad_norm=1.0,
+        bf16=precision.bf16,
+        eval_strategy="steps",
+        eval_steps=steps,
+        logging_steps=steps,
+        save_strategy="steps",
+        save_steps=steps,
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        prediction_loss_only=True,
+        remove_unused_columns=False,
+        label_names=["labels"],
+        seed=seed,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _stopping(stage: Stage) -> list[TrainerCallback]:
+    return [EarlyStoppingCallback(3 * stage.patience)] if stage.patience else []
+
+
+class PartsTrainer(Trainer):
+    """A Trainer that logs, beside the loss, the parts which the model says it is made of."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._parts: dict[str, list[torch.Tensor]] = {}
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
+    ) -> Any:
+        """The model's own loss; its parts are kept for the log."""
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
+        for part in PARTS:
+            value = outputs.get(part)
+            if model.training and value is not None:
+                self._parts.setdefault(part, []).append(value.detach())
+        return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Add each part's mean since the last entry to the entry of the training loss."""
+        if "loss" in logs and self._parts:
+            logs |= {part: float(torch.stack(values).mean()) for part, values in self._parts.items()}
+            self._parts = {}
+        super().log(logs, *args, **kwargs)
+
+
+class _Bar(TrainerCallback):
+    """Draws a stage through ``Progress``."""
+
+    def __init__(self, progress: Progress, name: str) -> None:
+        self.progress = progress
+        self.name = name
+        self._note = ""
+
+    def on_train_begin(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        """Show how far an earlier run came."""
+        self.progress.begin(self.name, state.max_steps, "steps")
+        if state.global_step:
+            self.progress.advance(state.global_step, f"resumed at step {state.global_step}")
+
+    def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        """One more step."""
+        self.progress.advance(1, self._note)
+
+    def on_log(
+        self, args: TrainingArguments, state: Any, control: Any, logs: dict[str, float], **kwargs: Any
+    ) -> None:
+        """Remember the newest loss for the bar."""
+        for name, word in (("loss", "loss"), ("eval_loss", "validation")):
+            if name in logs:
+                self._note = f"{word} {logs[name]:.3f}"
+
+    def on_train_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        """The stage is over."""
+        self.progress.end()

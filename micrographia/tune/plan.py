@@ -1,0 +1,117 @@
+"""What a run will do, worked out and printed before its first step; nothing is cut or left out in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from micrographia.errors import PlanError
+from micrographia.recipe import TuneSection
+from micrographia.students.configuration import MVaEMaConfig
+from micrographia.students.mvaema import MVaEMaForConditionalGeneration
+from micrographia.tune.collate import Text, Texts
+from micrographia.tune.precision import Precision
+
+ADAM_BYTES = 16
+"""Bytes for each trained parameter in float32: the weight, its gradient and two moments."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Counts and estimates of one run."""
+
+    training: int
+    validation: int
+    test: int
+    texts: int
+    left_out: tuple[str, ...]
+    """Texts that are longer than the student reads, with their lengths."""
+    tokens_median: float
+    tokens_longest: int
+    image_tokens: int
+    image_size: int
+    channels: int
+    parameters: int
+    label_steps: int
+    steps: int
+    locked: bool
+    precision: Precision
+
+    def lines(self) -> list[str]:
+        """The plan in words."""
+        eye = (
+            f"labels first ({self.label_steps} steps), then locked while it learns words"
+            if self.locked
+            else "learns together with the words"
+        )
+        colour = "grey" if self.channels == 1 else "colour"
+        weights = self.parameters * ADAM_BYTES / 2**20
+        return [
+            f"images       {self.training} train, {self.validation} validation, {self.test} test (kept away)",
+            f"each image   {self.image_size} x {self.image_size} px, {colour}: {self.image_tokens} tokens",
+            f"texts        {self.texts}; {self.tokens_median:.0f} tokens (median), {self.tokens_longest} longest",
+            f"left out     {len(self.left_out)} texts{''.join(f'; {text}' for text in self.left_out[:5])}",
+            f"student      {self.parameters / 1e6:.2f} M parameters; {weights:.0f} MiB with Adam's moments",
+            f"eye          {eye}",
+            f"words        up to {self.steps} steps",
+            f"arithmetic   {'bfloat16' if self.precision.bf16 else 'float32'}: {self.precision.reason}",
+        ]
+
+
+def plan(
+    parts: Mapping[str, Sequence[int]],
+    texts: Sequence[Texts],
+    left_out: Sequence[str],
+    model: MVaEMaForConditionalGeneration,
+    recipe: TuneSection,
+    labelled: bool,
+    precision: Precision,
+) -> Plan:
+    """The plan of a run. Raises PlanError where there is nothing to learn from or to validate with."""
+    for part in ("train", "validation"):
+        if not parts[part]:
+            raise PlanError(
+                f"no image of the {part} part has a conversation",
+                "ingest more images, or change split.validation and split.test in the recipe",
+            )
+    config: MVaEMaConfig = model.config
+    images = len(parts["train"])
+    label_steps = recipe.labels.epochs * max(1, images // recipe.labels.batch) if labelled else 0
+    lengths = [text.length for image in texts for by_task in image.values() for text in by_task]
+    return Plan(
+        training=images,
+        validation=len(parts["validation"]),
+        test=len(parts["test"]),
+        texts=len(lengths),
+        left_out=tuple(left_out),
+        tokens_median=float(np.median(lengths)),
+        tokens_longest=max(lengths),
+        image_tokens=config.vision_config.tokens,
+        image_size=config.vision_config.image_size,
+        channels=config.vision_config.channels,
+        parameters=model.num_parameters(),
+        label_steps=label_steps,
+        steps=recipe.epochs * max(1, images // recipe.batch),
+        locked=label_steps > 0,
+        precision=precision,
+    )
+
+
+def without_too_long(
+    texts: Sequence[Texts], names: Sequence[str], longest: int
+) -> tuple[list[Texts], list[str]]:
+    """The texts that the student can read, and a line for each that it cannot."""
+    left_out: list[str] = []
+
+    def fits(text: Text, name: str) -> bool:
+        if text.length > longest:
+            left_out.append(f"{name}: {text.length} tokens, {longest} are read")
+        return text.length <= longest
+
+    kept: list[Texts] = [
+        {task: [text for text in by_task if fits(text, name)] for task, by_task in image.items()}
+        for image, name in zip(texts, names, strict=True)
+    ]
+    return kept, left_out
