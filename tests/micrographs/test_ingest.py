@@ -12,6 +12,7 @@ import pytest
 
 from micrographia.engine import Silent
 from micrographia.errors import RecipeError
+from micrographia.micrographs import ingest as module
 from micrographia.micrographs.display import open_display
 from micrographia.micrographs.ingest import ingest
 from micrographia.workspace import Workspace, open_workspace
@@ -130,6 +131,41 @@ def test_near_duplicates_stay_together(tmp_path, workspace):
     clusters, parts = workspace.catalog.clusters(), workspace.catalog.parts()
     for name in set(clusters.values()):
         assert len({parts[m] for m, cluster in clusters.items() if cluster == name}) == 1
+
+
+@pytest.mark.parametrize("bind", ["true", "false"])
+def test_overlapping_fields_stay_together_unless_the_recipe_says_otherwise(tmp_path, bind):
+    images = tmp_path / "images" / "Films"
+    images.mkdir(parents=True)
+    for i in range(12):
+        strip = files.texture(160, 300, seed=i)
+        for j, left in enumerate((0, 60, 120)):
+            (images / f"{i}_{j}.png").write_bytes(files.png(strip[:, left : left + 180]))
+    text = RECIPE + f"split:\n  bind_look_alikes: {bind}\n"
+    with open_workspace(Workspace.create(tmp_path / "lab", text).folder) as workspace:
+        summary = ingest(workspace, [images])
+        assert summary.look_alikes == (36 if bind == "true" else 0)
+        clusters, parts = workspace.catalog.clusters(), workspace.catalog.parts()
+        strips = {m.id: m.name.split("_")[0] for m in workspace.catalog.micrographs()}
+        together = {strip: {parts[m] for m in parts if strips[m] == strip} for strip in set(strips.values())}
+        assert all(len(p) == 1 for p in together.values()) == (bind == "true")
+        assert len(set(clusters.values())) == (12 if bind == "true" else 0)
+
+
+def test_landmarks_are_found_for_what_lacks_them_only(tmp_path, workspace, monkeypatch):
+    images = draw(tmp_path / "images", each=2)
+    ingest(workspace, [images])
+    found = []
+    original = module.landmarks_of
+
+    def counted(objects, micrograph):
+        found.append(micrograph.name)
+        return original(objects, micrograph)
+
+    monkeypatch.setattr(module, "landmarks_of", counted)
+    (images / "Tips" / "late.png").write_bytes(files.png(files.texture(96, 96, seed=500)))
+    ingest(workspace, [images])
+    assert found == ["late.png"]
 
 
 def test_the_group_pattern_binds(tmp_path):
