@@ -51,7 +51,7 @@ class Plan:
         return [
             f"images       {self.training} train, {self.validation} validation, {self.test} test (kept away)",
             f"each image   {self.image_size} x {self.image_size} px, {colour}: {self.image_tokens} tokens",
-            f"texts        {self.texts}; {self.tokens_median:.0f} tokens (median), {self.tokens_longest} longest",
+            f"texts        {self.texts}, of {self.tokens_median:.0f} tokens (median) to {self.tokens_longest}",
             f"left out     {len(self.left_out)} texts{''.join(f'; {text}' for text in self.left_out[:5])}",
             f"student      {self.parameters / 1e6:.2f} M parameters; {weights:.0f} MiB with Adam's moments",
             f"eye          {eye}",
