@@ -26,7 +26,7 @@ MARKER = re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]")
 FILLER = b"\x2a\xd5\x4b" * 64
 """Put before the end-of-image marker. A decoder that has all its data passes over it; one that ran out of
 data, and would fill the rest with grey without a word, takes it for image and decodes something else."""
-MAX_SCANS = 200
+MAX_SCANS = 64
 """A progressive photograph has about ten; thousands of scans over one image only cost time."""
 
 
