@@ -106,23 +106,42 @@ def _apply_in_processes(
     try:
         while True:
             room = workers * WINDOW_PER_WORKER - len(flying)
-            flying.extend((item, pool.submit(_attempt, function, item)) for item in islice(items, room))
+            flying.extend((item, _hand_in(pool, function, item)) for item in islice(items, room))
             if not flying:
                 return
-            future = flying[0][1]
+            item, future = flying.popleft()
             try:
-                outcome = future.result()
+                yield future.result()
             except BrokenProcessPool:
                 pool.shutdown(wait=False)
-                outcomes = [_attempt_alone(function, waiting) for waiting, _ in flying]
-                flying.clear()
+                yield _attempt_alone(function, item)
+                while flying:
+                    yield _again(function, *flying.popleft())
                 pool = _pool(workers)
-                yield from outcomes
-                continue
-            flying.popleft()
-            yield outcome
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _hand_in(
+    pool: ProcessPoolExecutor, function: Callable[[Item], Result], item: Item
+) -> Future[Outcome[Item, Result]]:
+    """A pool that has just lost a worker refuses the item: that is found out when its turn comes."""
+    try:
+        return pool.submit(_attempt, function, item)
+    except BrokenProcessPool as error:
+        refused: Future[Outcome[Item, Result]] = Future()
+        refused.set_exception(error)
+        return refused
+
+
+def _again(
+    function: Callable[[Item], Result], item: Item, future: Future[Outcome[Item, Result]]
+) -> Outcome[Item, Result]:
+    """What a broken pool had done of an item; alone, what it had not."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return _attempt_alone(function, item)
 
 
 def _attempt_alone(function: Callable[[Item], Result], item: Item) -> Outcome[Item, Result]:
