@@ -135,7 +135,8 @@ class Source(Record):
 
     @model_validator(mode="after")
     def _taken_or_a_reason(self) -> Source:
-        if (self.outcome == "taken") != (self.micrograph is not None and self.reason is None):
+        taken = self.outcome == "taken"
+        if taken != (self.micrograph is not None) or taken != (self.reason is None):
             raise ValueError(f"source {self.path!r}: taken needs a micrograph, all else needs a reason")
         return self
 
