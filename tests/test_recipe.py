@@ -1,0 +1,123 @@
+"""The recipe is checked as a whole, and an error names the field and the value."""
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from micrographia import recipe
+from micrographia.errors import RecipeError
+from micrographia.recipe import Recipe, load, parse, shipped, shipped_text
+
+
+def test_there_are_recipes_to_start_from():
+    assert {"mvaema", "quickstart"} <= set(shipped())
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_recipe_is_valid_and_says_who_it_is(name):
+    assert parse(shipped_text(name), name).recipe == name
+
+
+def test_a_recipe_that_is_not_shipped():
+    with pytest.raises(RecipeError, match=r"no recipe '\.\./secrets'.*mvaema"):
+        shipped_text("../secrets")
+
+
+def test_the_values_printed_in_mvaema_are_those_it_takes_without_them():
+    assert "what stands here are the values it would take" in shipped_text("mvaema")
+    assert parse(shipped_text("mvaema"), "mvaema") == Recipe()
+
+
+def test_an_empty_recipe_is_the_default_one():
+    assert parse("", "x") == parse("# only a comment\n", "x") == Recipe()
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "value"),
+    [
+        ("tune: {epoch: 3}", "tune.epoch", "not a field"),
+        ("learning_rate: 3", "learning_rate", "not a field"),
+        ("tune: {epochs: 0}", "tune.epochs", "0"),
+        ("tune: {epochs: many}", "tune.epochs", "'many'"),
+        ("tune: {batch: 1}", "tune.batch", "1"),
+        ("tune: {learning_rate: .inf}", "tune.learning_rate", "inf"),
+        ("tune: {learning_rate: -0.1}", "tune.learning_rate", "-0.1"),
+        ("tune: {labels: {epochs: -1}}", "tune.labels.epochs", "-1"),
+        ("tune: {family: maemi}", "tune.family", "'maemi'"),
+        ("tune: {name: ../../etc}", "tune.name", "'../../etc'"),
+        ("tune: {name: .hidden}", "tune.name", "'.hidden'"),
+        ("split: {test: 0}", "split.test", "0"),
+        ("split: {test: 1.5}", "split.test", "1.5"),
+        ("split: {folds: 1}", "split.folds", "1"),
+        ("teach: {questions: []}", "teach.questions", "[]"),
+        ("teach: {teacher: oracle}", "teach.teacher", "'oracle'"),
+        ("ingest: {group_pattern: '([a-z'}", "ingest.group_pattern", "'([a-z'"),
+        ("ingest: {group_pattern: '(a)(b)'}", "ingest.group_pattern", "has 2"),
+        ("ingest: {group_pattern: 'ab'}", "ingest.group_pattern", "has 0"),
+        ("workers: 0", "workers", "0"),
+        ("split: 3", "split", "3"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_value(text, field, value):
+    with pytest.raises(RecipeError) as caught:
+        parse(text, "lab.yaml")
+    message = str(caught.value)
+    assert message.startswith("lab.yaml has wrong fields: ")
+    assert f"{field} is " in message
+    assert value in message
+
+
+def test_all_wrong_fields_are_named_at_once():
+    with pytest.raises(RecipeError, match=r"split\.test is 2.*tune\.epochs is 'x'.*colour is not a field"):
+        parse("split: {test: 2}\ntune: {epochs: x}\ncolour: red", "lab.yaml")
+
+
+def test_one_capture_group_is_right():
+    pattern = "^(?:old_)?(specimen[0-9]+)_"
+    assert parse(yaml.dump({"ingest": {"group_pattern": pattern}}), "x").ingest.group_pattern == pattern
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("tune: [unclosed", "is not YAML"),
+        ("- a\n- b", "holds list"),
+        ("just words", "holds str"),
+        ("!!python/object/apply:os.getcwd []", "is not YAML"),
+    ],
+)
+def test_what_is_no_recipe_at_all(text, what):
+    with pytest.raises(RecipeError, match=what):
+        parse(text, "lab.yaml")
+
+
+def test_a_recipe_is_frozen():
+    with pytest.raises(ValidationError, match="frozen"):
+        Recipe().tune.epochs = 3
+
+
+def test_a_file_is_loaded_and_a_missing_or_binary_one_is_named(tmp_path):
+    path = tmp_path / "lab.yaml"
+    with pytest.raises(RecipeError, match=r"lab\.yaml cannot be read"):
+        load(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecipeError, match=r"lab\.yaml cannot be read"):
+        load(path)
+    path.write_text("tune: {epochs: 3}", encoding="utf-8")
+    assert load(path).tune.epochs == 3
+
+
+def test_a_recipe_survives_writing_it_down():
+    for name in shipped():
+        first = parse(shipped_text(name), name)
+        assert parse(yaml.dump(first.model_dump(mode="json")), name) == first
+
+
+def test_every_field_is_explained():
+    def sections(section):
+        yield section
+        for field in section.model_fields.values():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, recipe.Section):
+                yield from sections(field.annotation)
+
+    assert all(section.__doc__ for section in sections(Recipe))
