@@ -10,26 +10,40 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from micrographia.errors import WorkspaceError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 ROWS_PER_STATEMENT = 500
+DIALECTS = {"sqlite": sqlite, "postgresql": postgresql}
 
 
 def connect(url: str) -> Engine:
     """An engine on the newest schema. Raises WorkspaceError where the database cannot be used."""
-    engine = create_engine(url)
+    engine = _engine(url)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _settle_sqlite)
     try:
         _migrate(engine)
-    except DatabaseError as error:
+    except (DatabaseError, CommandError) as error:
         engine.dispose()
-        raise WorkspaceError(f"the catalogue {engine.url} cannot be opened", str(error.orig)) from None
+        reason = error.orig if isinstance(error, DatabaseError) else f"{error}: a newer version made it"
+        raise WorkspaceError(f"the catalogue {engine.url} cannot be opened", str(reason)) from None
+    return engine
+
+
+def _engine(url: str) -> Engine:
+    # The address is not shown: it may hold a password, and what cannot be parsed cannot be masked.
+    try:
+        engine = create_engine(url)
+    except (ArgumentError, ImportError) as error:
+        raise WorkspaceError("the address of the catalogue cannot be used", str(error)) from None
+    if engine.dialect.name not in DIALECTS:
+        raise WorkspaceError(f"the catalogue {engine.url} cannot be used", f"use {' or '.join(DIALECTS)}")
     return engine
 
 
@@ -55,8 +69,7 @@ def _batches(rows: Sequence[Mapping[str, Any]]) -> Iterable[list[Mapping[str, An
 
 
 def _dialect(connection: Connection) -> Any:
-    dialects = {"sqlite": sqlite, "postgresql": postgresql}
-    return dialects[connection.dialect.name]
+    return DIALECTS[connection.dialect.name]
 
 
 def _settle_sqlite(connection: Any, _record: object) -> None:
