@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import quote
 
 from micrographia import recipe
 from micrographia.catalog import Catalog, Objects
@@ -38,7 +39,8 @@ class Workspace:
     @cached_property
     def catalog(self) -> Catalog:
         """The records of this workspace."""
-        return Catalog(self.recipe.catalog or f"sqlite:///{self.folder / 'catalog.sqlite'}")
+        here = f"sqlite:///{quote(str(self.folder / 'catalog.sqlite'))}"
+        return Catalog(self.recipe.catalog or here)
 
     @cached_property
     def objects(self) -> Objects:
