@@ -1,0 +1,87 @@
+"""From a student's folder to model, processor, card and identity; the folder is whole, or it is refused."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers.utils import logging
+
+from micrographia.errors import StudentError
+from micrographia.students.mvaema import MVaEMaForConditionalGeneration
+from micrographia.students.processor import MVaEMaProcessor
+from micrographia.tune.card import CARD, Card, read_card
+from micrographia.workspace import Workspace
+
+WEIGHTS = "model.safetensors"
+FILES = (
+    *("config.json", "generation_config.json", WEIGHTS),
+    *("processor_config.json", "tokenizer.json", "tokenizer_config.json"),
+)
+"""What lies in a whole folder beside the card."""
+
+TUNE_AGAIN = "move the folder away and run `micrographia tune` again"
+
+
+def find(workspace: Workspace, name: str | None = None) -> Path:
+    """The folder of the student ``name``, or of the recipe's. Raises StudentError naming those there are."""
+    recipe = workspace.student_folder()
+    students = {card.parent.name: card.parent for card in recipe.parent.glob(f"*/{CARD}")}
+    wanted = recipe.name if name is None else name
+    if wanted in students:
+        return students[wanted]
+    there = ", ".join(sorted(students))
+    remedy = f"there are {there}; choose with --student" if there else "`micrographia tune` makes one"
+    raise StudentError(f"there is no student {wanted!r} in {recipe.parent}", remedy)
+
+
+class Loaded(NamedTuple):
+    """A student in memory."""
+
+    model: MVaEMaForConditionalGeneration
+    processor: MVaEMaProcessor
+    card: Card
+    identity: str
+
+
+def load(folder: Path) -> Loaded:
+    """The student in ``folder``, by the Auto classes and without the network. Raises StudentError."""
+    card = read_card(folder)
+    if card is None:
+        raise StudentError(f"there is no student in {folder}", "`micrographia tune` makes one")
+    lacking = [name for name in FILES if not (folder / name).is_file()]
+    if lacking:
+        raise StudentError(f"the student in {folder} lacks {', '.join(lacking)}", TUNE_AGAIN)
+    model, processor = _from_pretrained(folder)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Loaded(model.to(device).eval(), processor, card, _identity(folder, card))
+
+
+def _from_pretrained(folder: Path) -> tuple[MVaEMaForConditionalGeneration, MVaEMaProcessor]:
+    logging.disable_progress_bar()
+    try:
+        model, report = AutoModelForImageTextToText.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+        processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError, LookupError, RuntimeError, SafetensorError) as error:
+        cause = " ".join(str(error).split())
+        raise StudentError(f"the student in {folder} cannot be loaded ({cause})", TUNE_AGAIN) from error
+    if not isinstance(model, MVaEMaForConditionalGeneration):
+        raise StudentError(f"the student in {folder} is a {type(model).__name__}", "only MVaEMa is known")
+    # from_pretrained only warns of these, and goes on with fresh random numbers.
+    if report["missing_keys"] or report["mismatched_keys"]:
+        raise StudentError(f"the weights in {folder / WEIGHTS} do not fit its config.json", TUNE_AGAIN)
+    return model, processor
+
+
+def _identity(folder: Path, card: Card) -> str:
+    """Of the weights and of what they were made from: another student never has the same."""
+    with (folder / WEIGHTS).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    digest.update(card.fingerprint.encode())
+    return digest.hexdigest()
