@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors.torch import load_model
 from torch import nn
 from transformers import (
     EarlyStoppingCallback,
@@ -18,8 +19,10 @@ from transformers import (
     ProgressCallback,
     Trainer,
     TrainerCallback,
+    TrainerState,
     TrainingArguments,
 )
+from transformers.trainer import TRAINER_STATE_NAME
 
 from micrographia.engine import Progress
 from micrographia.tune.order import Draw, Order, Plain
@@ -27,10 +30,13 @@ from micrographia.tune.precision import Precision
 
 Collate = Callable[[Sequence[Draw]], Mapping[str, Any]]
 Curve = list[dict[str, float]]
-"""What was logged, in order: step, loss and its parts, eval_loss, learning_rate."""
+"""What was logged once an epoch, in order: for training, then for validation."""
 
 PARTS = ("itc", "itm", "lm")
 """Losses that a student may report beside their sum."""
+
+LOGGED = ("step", "loss", *PARTS, "eval_loss", "learning_rate")
+"""What is kept of the log; how long it took is not, since that tells nothing of the student."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +67,16 @@ def fit(
     progress: Progress,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> Curve:
-    """Train ``model`` in place and return the learning curve.
+    """Train ``model`` in place and return the learning curve; in the end it has its best weights.
 
-    Checkpoints lie in ``folder`` until the stage is over; a call that finds some goes on from the newest
-    whole one. Evaluates and saves once an epoch.
+    Checkpoints lie in ``folder``; a call that finds some goes on from the newest whole one, with the same
+    images in the same views as a run that was never stopped. Evaluates and saves once an epoch.
     """
+    checkpoint = newest_checkpoint(folder)
+    if checkpoint is not None and (state := _state(checkpoint)) and _is_over(state):
+        best = folder / f"checkpoint-{state.best_global_step or state.global_step}"
+        load_model(model, best / "model.safetensors")
+        return _curve(state)
     steps = max(1, len(training.images) // stage.batch)
     arguments = _arguments(stage, folder, steps, training.epochs, training.seed, precision)
     trainer = PartsTrainer(
@@ -78,20 +89,37 @@ def fit(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
-    trainer.train(resume_from_checkpoint=newest_checkpoint(folder))
-    return [{k: float(v) for k, v in entry.items()} for entry in trainer.state.log_history]
+    trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+    return _curve(trainer.state)
 
 
-def newest_checkpoint(folder: Path) -> str | None:
+def newest_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint that was written to its end; what a kill left half written is removed."""
     for checkpoint in sorted(folder.glob("checkpoint-*"), key=_step, reverse=True):
         try:
             # The Trainer writes its state last.
-            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-            return str(checkpoint)
+            json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+            return checkpoint
         except (OSError, ValueError):
             shutil.rmtree(checkpoint)
     return None
+
+
+def _state(checkpoint: Path) -> TrainerState:
+    return TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+
+
+def _is_over(state: TrainerState) -> bool:
+    """Whether the last step was done, or progress had ended: a Trainer that resumes there would go on."""
+    return bool(state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"])
+
+
+def _curve(state: TrainerState) -> Curve:
+    return [
+        {name: float(value) for name, value in entry.items() if name in LOGGED}
+        for entry in state.log_history
+        if "loss" in entry or "eval_loss" in entry
+    ]
 
 
 def _step(checkpoint: Path) -> int:
@@ -123,6 +151,7 @@ def _arguments(
         save_steps=steps,
         save_total_limit=1,
         load_best_model_at_end=True,
+        restore_callback_states_from_checkpoint=True,  # how long there has been no progress
         metric_for_best_model="eval_loss",
         greater_is_better=False,
         prediction_loss_only=True,
