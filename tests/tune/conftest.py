@@ -1,0 +1,28 @@
+"""Small tensors on few cores: one thread is quicker than two that wait for each other."""
+
+import pytest
+import torch
+
+from micrographia.micrographs.ingest import ingest
+from micrographia.teach.generate import teach
+from micrographia.workspace import Workspace
+from tests.tune.small import RECIPE, draw_classes
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="package")
+def taught(tmp_path_factory):
+    """The folder of a workspace of drawn micrographs that have been taught; copy it to change it."""
+    folder = tmp_path_factory.mktemp("taught")
+    workspace = Workspace.create(folder / "lab", RECIPE)
+    ingest(workspace, [draw_classes(folder / "images", each=8)])
+    teach(workspace)
+    workspace.close()
+    return workspace.folder

@@ -1,0 +1,34 @@
+"""bfloat16 only where it is measurably faster, and the reason is said."""
+
+import pytest
+import torch
+
+from micrographia.tune import precision
+from micrographia.tune.precision import PAYS, choose
+
+
+def test_this_machine_has_a_choice_and_a_reason():
+    chosen = choose()
+    assert isinstance(chosen.bf16, bool)
+    assert "bfloat16" in chosen.reason
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is asked for its units, not measured")
+@pytest.mark.parametrize(("half", "bf16"), [(0.1, True), (0.99 / PAYS, True), (0.9, False), (4.0, False)])
+def test_bfloat16_has_to_pay(monkeypatch, half, bf16):
+    monkeypatch.setattr(precision, "_seconds", lambda dtype: half if dtype == torch.bfloat16 else 1.0)
+    assert choose().bf16 == bf16
+    assert f"{half:.2g} times as long" in choose().reason
+
+
+def test_one_interruption_does_not_change_the_choice(monkeypatch):
+    """A run that goes on after a kill, on a busy machine, has to come to the same choice."""
+    clock = iter(range(1000))
+    slow = {0: 50.0}  # the first product is held up
+
+    def now():
+        tick = next(clock)
+        return tick + sum(delay for at, delay in slow.items() if tick > at)
+
+    monkeypatch.setattr(precision.time, "perf_counter", now)
+    assert precision._seconds(torch.float32) == 1
