@@ -23,6 +23,7 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.utils import logging
 
 from micrographia.engine import Progress
 from micrographia.tune.order import Draw, Order, Plain
@@ -77,6 +78,7 @@ def fit(
         best = folder / f"checkpoint-{state.best_global_step or state.global_step}"
         load_model(model, best / "model.safetensors")
         return _curve(state)
+    logging.disable_progress_bar()  # those of saving would run through ours
     steps = max(1, len(training.images) // stage.batch)
     arguments = _arguments(stage, folder, steps, training.epochs, training.seed, precision)
     trainer = PartsTrainer(
@@ -149,7 +151,7 @@ def _arguments(
         logging_steps=steps,
         save_strategy="steps",
         save_steps=steps,
-        save_total_limit=1,
+        save_total_limit=2,  # the best and the newest; with 1 the newest is deleted in the end
         load_best_model_at_end=True,
         restore_callback_states_from_checkpoint=True,  # how long there has been no progress
         metric_for_best_model="eval_loss",
