@@ -1,0 +1,208 @@
+"""A stage that is stopped and goes on ends like one that was left alone."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import TrainerCallback
+
+from micrographia.students.vision import LabelledVision, VisionConfig
+from micrographia.tune.fit import Stage, fit, newest_checkpoint
+from micrographia.tune.labels import LabelBatches, LabelSets
+from micrographia.tune.order import Order, Plain
+from micrographia.tune.precision import Precision
+from tests.students.tiny import DECODE, EOS, SIDE, tiny_student, words
+from tests.tune.small import Counting, noise
+
+IMAGES, BATCH, EPOCHS = 12, 4, 4
+STEPS = IMAGES // BATCH  # in an epoch
+SINGLE = Precision(False, "tests")
+COSINE = Stage("learning labels", BATCH, 1e-3, "cosine", weight_decay=0.05)
+PLATEAU = Stage("learning words", BATCH, 1e-2, "plateau", patience=1)
+STANDING = Stage("standing still", BATCH, 1e-30, "plateau", patience=1)
+
+
+class Killed(BaseException):
+    """Not an Exception, so that nothing in between can handle it."""
+
+
+class KillAt(TrainerCallback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            raise Killed
+
+
+def eye():
+    torch.manual_seed(0)
+    sizes = {"image_size": SIDE, "patch_size": 16, "hidden_size": 32, "key_size": 8, "window": 2}
+    values = {"class": ["a", "b"], "contrast": ["high", "low"]}
+    return LabelledVision(VisionConfig(**sizes, local_layers=1, global_layers=1, labels=values))
+
+
+def label_batches():
+    pixels = noise(IMAGES + 4)
+    table = np.arange(2 * len(pixels)).reshape(-1, 2) % 2
+    table[:, 0] = np.arange(len(pixels)) // 2 % 2
+    return LabelBatches(pixels, LabelSets({"class": ["a", "b"], "contrast": ["high", "low"]}, table))
+
+
+class WordBatches:
+    """Images with a text each, as MVaEMa takes them; ITM draws its negatives at random."""
+
+    pixels = torch.from_numpy(noise(IMAGES + 4).astype(np.float32))
+    texts = torch.cat([words(IMAGES + 4, 6, seed=5), torch.full((IMAGES + 4, 1), EOS)], dim=1)
+
+    def __call__(self, draws):
+        rows = [draw.image for draw in draws]
+        ids = self.texts[rows].clone()
+        ids[:, 2] = DECODE
+        labels = ids.clone()
+        labels[:, :3] = -100
+        return {
+            **self.see(rows),
+            "input_ids": ids,
+            "attention_mask": torch.ones_like(ids),
+            "labels": labels,
+            "itc_input_ids": ids[:, 3:-1],
+            "itc_attention_mask": torch.ones_like(ids[:, 3:-1]),
+        }
+
+    def see(self, rows):
+        return {"pixel_values": self.pixels[rows]}
+
+
+class LockedBatches(WordBatches):
+    """The same with features of an eye that is locked, so that only the words could move."""
+
+    def see(self, rows):
+        return {"image_tokens": self.pixels[rows, 0, :17, :32], "image_cls": self.pixels[rows, 0, 17, :32]}
+
+
+def tune(folder, stage, make, collate, kill_at=None, progress=None):
+    """A new process would make the model anew; so does this. None where it was killed."""
+    model = make()
+    callbacks = [] if kill_at is None else [KillAt(kill_at)]
+    order, plain = Order(range(IMAGES), EPOCHS, 3), Plain(range(IMAGES, IMAGES + 4))
+    try:
+        curve = fit(stage, model, order, plain, collate, folder, SINGLE, progress or Counting(), callbacks)
+    except Killed:
+        return None
+    return model.state_dict(), curve
+
+
+def assert_same(one, other):
+    (weights, curve), (other_weights, other_curve) = one, other
+    assert weights.keys() == other_weights.keys()
+    for name, values in weights.items():
+        torch.testing.assert_close(values, other_weights[name], rtol=1e-5, atol=1e-6, msg=name)
+    assert [entry["step"] for entry in curve] == [entry["step"] for entry in other_curve]
+    for entry, other_entry in zip(curve, other_curve, strict=True):
+        assert entry == pytest.approx(other_entry, rel=1e-4)
+
+
+KINDS = {
+    "labels": (COSINE, eye, label_batches()),
+    "words": (PLATEAU, tiny_student, WordBatches()),
+    "no progress": (STANDING, tiny_student, LockedBatches()),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request):
+    return KINDS[request.param]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(kind, tmp_path_factory):
+    return tune(tmp_path_factory.mktemp("undisturbed"), *kind)
+
+
+def test_weights_and_loss_have_moved(kind, undisturbed):
+    stage, make, _ = kind
+    weights, curve = undisturbed
+    assert [e["step"] for e in curve if "eval_loss" in e] == [STEPS * (i + 1) for i in range(len(curve) // 2)]
+    fresh = make().state_dict()
+    moved = max(float((weights[name] - fresh[name]).abs().max()) for name in fresh if "num_" not in name)
+    assert moved < 1e-20 if stage is STANDING else moved > 1e-4
+    assert all("train_runtime" not in entry for entry in curve)
+
+
+@pytest.mark.parametrize("kill_at", [STEPS - 1, 2 * STEPS, 3 * STEPS + 2])
+def test_a_killed_run_ends_like_an_undisturbed_one(tmp_path, kind, undisturbed, kill_at):
+    assert tune(tmp_path, *kind, kill_at=kill_at) is None
+    progress = Counting()
+    assert_same(tune(tmp_path, *kind, progress=progress), undisturbed)
+    resumed_at = kill_at // STEPS * STEPS
+    assert (f"resumed at step {resumed_at}" in progress.notes) == (resumed_at > 0)
+
+
+def test_a_run_that_is_killed_again_and_again_gets_there(tmp_path, kind, undisturbed):
+    for kill_at in (STEPS + 1, STEPS + 2, 3 * STEPS):
+        assert tune(tmp_path, *kind, kill_at=kill_at) is None
+    assert_same(tune(tmp_path, *kind), undisturbed)
+
+
+def test_a_stage_that_is_over_is_not_trained_further(tmp_path, kind, undisturbed):
+    tune(tmp_path, *kind)
+    progress = Counting()
+    again = tune(tmp_path, *kind, progress=progress)
+    assert progress.tasks == {}
+    assert_same(again, undisturbed)
+
+
+def test_the_best_weights_are_kept_not_the_last(tmp_path):
+    """Validation contradicts training: the less was learned the better."""
+    pixels = noise(IMAGES + 4)
+    smooth = np.arange(len(pixels)) % 2 == 0
+    pixels[smooth] = np.linspace(-1, 1, SIDE, dtype=np.float16)
+    table = np.stack([smooth, smooth], axis=1).astype(np.int64)
+    table[IMAGES:] = 1 - table[IMAGES:]
+    collate = LabelBatches(pixels, LabelSets({"class": ["a", "b"], "contrast": ["high", "low"]}, table))
+    weights, curve = tune(tmp_path, COSINE, eye, collate)
+    losses = [entry["eval_loss"] for entry in curve if "eval_loss" in entry]
+    best = STEPS * (1 + losses.index(min(losses)))
+    assert best < STEPS * len(losses)
+    kept = load_file(tmp_path / f"checkpoint-{best}" / "model.safetensors")
+    assert all(torch.equal(weights[name], values) for name, values in kept.items())
+
+
+def test_no_progress_ends_the_stage_early(tmp_path):
+    order = Order(range(IMAGES), 10, 3)
+    model, plain = tiny_student(), Plain(range(IMAGES, IMAGES + 4))
+    curve = fit(STANDING, model, order, plain, LockedBatches(), tmp_path, SINGLE, Counting())
+    assert curve[-1]["step"] == 4 * STEPS  # the first evaluation and three without progress
+    rates = [entry["learning_rate"] for entry in curve if "loss" in entry]
+    assert rates == pytest.approx([1e-30, 1e-30, 1e-30, 5e-31])
+
+
+def test_the_parts_of_the_loss_are_logged_and_sum_to_it(tmp_path):
+    _, curve = tune(tmp_path, PLATEAU, tiny_student, WordBatches())
+    for entry in curve:
+        if "loss" in entry:
+            assert entry["loss"] == pytest.approx(entry["itc"] + entry["itm"] + entry["lm"], rel=1e-3)
+
+
+def test_a_half_written_checkpoint_is_removed_and_the_one_before_used(tmp_path, kind, undisturbed):
+    tune(tmp_path, *kind, kill_at=2 * STEPS + 1)
+    whole = newest_checkpoint(tmp_path)
+    assert whole.name == f"checkpoint-{2 * STEPS}"
+    torn, half = (tmp_path / f"checkpoint-{step}" for step in (100, 90))
+    shutil.copytree(whole, torn)
+    (torn / "trainer_state.json").unlink()
+    shutil.copytree(whole, half)
+    state = (whole / "trainer_state.json").read_text()
+    (half / "trainer_state.json").write_text(state[: len(state) // 2])
+    assert newest_checkpoint(tmp_path) == whole
+    assert not torn.exists() and not half.exists()
+    json.loads((whole / "trainer_state.json").read_text())
+    assert_same(tune(tmp_path, *kind), undisturbed)
+
+
+def test_without_checkpoints_there_is_none(tmp_path):
+    assert newest_checkpoint(tmp_path / "nowhere") is None
