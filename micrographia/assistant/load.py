@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 from transformers.utils import logging
 
 from micrographia.errors import StudentError
@@ -67,6 +67,8 @@ def _from_pretrained(folder: Path) -> tuple[MVaEMaForConditionalGeneration, MVaE
         model, report = AutoModelForImageTextToText.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
+        # The model's own reading of this file falls back to defaults, and says nothing, where it is damaged.
+        model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError, LookupError, RuntimeError, SafetensorError) as error:
         cause = " ".join(str(error).split())

@@ -1,0 +1,110 @@
+"""A student's folder is whole, or refused with what to do; its identity is that of its content."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from micrographia.assistant import Assistant
+from micrographia.assistant.load import FILES, WEIGHTS, find, load
+from micrographia.errors import StudentError
+from micrographia.recipe import shipped_text
+from micrographia.tune.card import CARD
+from micrographia.workspace import Workspace
+
+from .tiny import card, write_student
+
+
+@pytest.fixture
+def copy(folder, tmp_path):
+    return shutil.copytree(folder, tmp_path / "copy")
+
+
+def test_the_listed_files_are_all_that_is_saved(folder):
+    assert {file.name for file in folder.iterdir()} == {*FILES, CARD}
+
+
+def test_no_folder_and_no_student(tmp_path):
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(StudentError, match="micrographia tune"):
+            Assistant.load(folder)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_folder_that_lacks_a_file(copy, name):
+    (copy / name).unlink()
+    with pytest.raises(StudentError, match=f"lacks {name}"):
+        Assistant.load(copy)
+
+
+@pytest.mark.parametrize("name", [*FILES, CARD])
+@pytest.mark.parametrize("kept", [0.0, 0.5])
+def test_a_file_that_is_cut_short(copy, name, kept):
+    content = (copy / name).read_bytes()
+    (copy / name).write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(StudentError):
+        Assistant.load(copy)
+
+
+def test_weights_of_another_student(copy, tmp_path):
+    config = json.loads((copy / "config.json").read_text(encoding="utf-8"))
+    config["num_hidden_layers"] += 1
+    (copy / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(StudentError, match="do not fit"):
+        Assistant.load(copy)
+
+
+def test_a_model_of_another_kind(copy):
+    config = json.loads((copy / "config.json").read_text(encoding="utf-8"))
+    config["model_type"] = "no_such_model"
+    (copy / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(StudentError, match="no_such_model"):
+        Assistant.load(copy)
+
+
+def test_it_is_loaded_for_work_not_for_training(folder):
+    model = load(folder).model
+    assert not model.training
+    assert model.dtype == torch.float32
+
+
+def test_identity_is_of_weights_and_card(assistant, copy, tmp_path):
+    assert Assistant.load(copy).identity == assistant.identity
+    (copy / CARD).write_text(card(fingerprint="1" * 64).model_dump_json(), encoding="utf-8")
+    other_card = Assistant.load(copy).identity
+    other_weights = Assistant.load(write_student(tmp_path / "other", seed=1)).identity
+    assert len({assistant.identity, other_card, other_weights}) == 3
+    assert all(len(identity) == 64 and int(identity, 16) for identity in (other_card, other_weights))
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return Workspace.create(tmp_path / "lab", shipped_text("quickstart"))
+
+
+def test_find_gives_the_recipes_student_or_one_by_its_name(workspace, folder):
+    students = workspace.folder / "students"
+    for name in (workspace.recipe.tune.name, "another"):
+        shutil.copytree(folder, students / name)
+    assert find(workspace) == workspace.student_folder()
+    assert find(workspace, "another") == students / "another"
+
+
+@pytest.mark.parametrize("name", ["mine", "..", "../lab", "another/.", "", "*"])
+def test_find_names_the_students_there_are(workspace, folder, name):
+    shutil.copytree(folder, workspace.folder / "students" / "another")
+    with pytest.raises(StudentError, match="there are another"):
+        find(workspace, name)
+
+
+def test_find_before_any_tuning(workspace):
+    with pytest.raises(StudentError, match="micrographia tune"):
+        find(workspace)
+
+
+def test_weights_are_read_as_safetensors_only(copy):
+    torch_file = copy / "pytorch_model.bin"
+    shutil.move(copy / WEIGHTS, torch_file)
+    with pytest.raises(StudentError, match=WEIGHTS):
+        Assistant.load(copy)
