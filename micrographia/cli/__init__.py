@@ -6,10 +6,15 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from micrographia.cli.ask import ask
 from micrographia.cli.console import say
+from micrographia.cli.evaluate import evaluate
 from micrographia.cli.ingest import ingest
 from micrographia.cli.init import init
 from micrographia.cli.measure import measure
+from micrographia.cli.quickstart import quickstart
+from micrographia.cli.run import run
+from micrographia.cli.screen import screen
 from micrographia.cli.status import status
 from micrographia.cli.teach import teach
 from micrographia.cli.tune import tune
@@ -50,7 +55,7 @@ app = typer.Typer(
     ),
 )
 
-for verb in (init, ingest, measure, teach, tune, status):
+for verb in (init, ingest, measure, teach, tune, evaluate, ask, screen, run, quickstart, status):
     app.command()(verb)
 
 

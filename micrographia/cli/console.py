@@ -25,6 +25,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no r
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout, nothing else.")]
 
 HERE = Path()
+PIPE_COLUMNS = 160
 
 
 def say(words: str, style: str = "") -> None:
@@ -32,9 +33,16 @@ def say(words: str, style: str = "") -> None:
     Console(stderr=True, highlight=False).print(words, style=style, markup=False, soft_wrap=True)
 
 
+def say_nothing(words: str) -> None:
+    """What ``--quiet`` says."""
+
+
 def show(result: Any) -> None:
-    """A result in words or as a table."""
-    Console(highlight=False).print(result)
+    """A result in words or as a table; a pipe is taken to be wide."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PIPE_COLUMNS
+    console.print(result, soft_wrap=isinstance(result, str), markup=False)
 
 
 def show_json(result: Mapping[str, Any]) -> None:

@@ -13,15 +13,17 @@ from micrographia.errors import WorkLeftOut
 if TYPE_CHECKING:
     from micrographia.micrographs.ingest import IngestSummary
 
+Labels = Annotated[
+    Path | None, typer.Option("--table", help="CSV or JSONL with labels, groups and captions of the files.")
+]
+
 NAMED = 5
 """Refused files that are named at once; `status` lists all of them."""
 
 
 def ingest(
     paths: Annotated[list[Path], typer.Argument(help="Images, or folders that hold them.")],
-    table: Annotated[
-        Path | None, typer.Option(help="CSV or JSONL with labels, groups and captions of the files.")
-    ] = None,
+    table: Labels = None,
     lab: Lab = HERE,
     quiet: Quiet = False,
     as_json: AsJson = False,

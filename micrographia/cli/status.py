@@ -14,7 +14,13 @@ from micrographia.cli.folds import folds_of
 if TYPE_CHECKING:
     from micrographia.workspace import Workspace
 
-UNITS = {"ingest": "micrographs", "measure": "micrographs", "teach": "micrographs", "tune": "students"}
+UNITS = {
+    "ingest": "micrographs",
+    "measure": "micrographs",
+    "teach": "micrographs",
+    "tune": "students",
+    "evaluate": "reports",
+}
 """The stages in their order, and what each makes."""
 
 
@@ -43,6 +49,7 @@ def state_of(workspace: Workspace) -> dict[str, Any]:
         "measure": _measured(workspace, micrographs),
         "teach": _taught(workspace, micrographs),
         "tune": _tuned(workspace),
+        "evaluate": _evaluated(workspace),
     }
 
 
@@ -80,6 +87,12 @@ def _tuned(workspace: Workspace) -> dict[str, Any]:
     folders = [workspace.student_folder(fold) for fold in folds_of(workspace.recipe)]
     done = [str(folder) for folder in folders if read_card(folder)]
     return {"done": len(done), "missing": len(folders) - len(done), "students": done}
+
+
+def _evaluated(workspace: Workspace) -> dict[str, Any]:
+    reports = [workspace.report_folder(fold) / "report.html" for fold in folds_of(workspace.recipe)]
+    done = [str(report) for report in reports if report.exists()]
+    return {"done": len(done), "missing": len(reports) - len(done), "reports": done}
 
 
 def _draw(state: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """``micrographia tune``: a student learns what was taught."""
 
-from micrographia.cli.console import HERE, Lab, Quiet, at_work, say
+from micrographia.cli.console import HERE, Lab, Quiet, at_work, say, say_nothing
 from micrographia.cli.folds import Fold, folds_of
 
 
@@ -18,6 +18,6 @@ def tune(lab: Lab = HERE, fold: Fold = None, quiet: Quiet = False) -> None:
 
     with at_work(lab, quiet) as (workspace, progress):
         for each in folds_of(workspace.recipe, fold):
-            folder = tune(workspace, each, progress, say=(lambda line: None) if quiet else say)
+            folder = tune(workspace, each, progress, say=say_nothing if quiet else say)
             if not quiet:
                 say(f"the student is in {folder}")

@@ -1,0 +1,68 @@
+"""``micrographia run``: every stage in order; what is done is not done again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from micrographia.cli.console import HERE, Lab, Quiet, at_work, say, say_nothing
+from micrographia.cli.evaluate import show_all
+from micrographia.cli.folds import folds_of
+from micrographia.cli.ingest import Labels, in_words, require_all_read
+from micrographia.errors import WorkspaceError
+
+if TYPE_CHECKING:
+    from micrographia.engine import Progress
+    from micrographia.evaluate.run import Evaluation
+    from micrographia.workspace import Workspace
+
+
+def run(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Images to ingest first, or folders that hold them.")
+    ] = None,
+    table: Labels = None,
+    lab: Lab = HERE,
+    quiet: Quiet = False,
+) -> None:
+    """Do every stage in order: ingest (where PATHS are given), measure, teach, tune, evaluate.
+
+    What is done is not done again: after a stop, or with more images, the same command does the rest.
+
+    Example: micrographia run --lab my-lab ~/images
+
+    Next: micrographia ask --lab my-lab IMAGE "What is seen here?"
+    """
+    tell = say_nothing if quiet else say
+    with at_work(lab, quiet) as (workspace, progress):
+        summary = None
+        if paths:
+            from micrographia.micrographs.ingest import ingest
+
+            summary = ingest(workspace, paths, table, progress=progress)
+            tell(in_words(summary))
+        elif not workspace.catalog.micrographs():
+            raise WorkspaceError(f"{lab} holds no micrographs", f"micrographia run --lab {lab} IMAGES")
+        evaluations = learn_and_evaluate(workspace, progress, tell)
+    show_all(evaluations)
+    if summary:
+        require_all_read(summary)
+
+
+def learn_and_evaluate(
+    workspace: Workspace, progress: Progress, tell: Callable[[str], None]
+) -> Sequence[Evaluation]:
+    """Every stage after ingest, for every fold."""
+    from micrographia.evaluate.run import evaluate
+    from micrographia.teach.generate import teach
+    from micrographia.tune.train import tune
+
+    teach(workspace, progress)
+    evaluations = []
+    for fold in folds_of(workspace.recipe):
+        tune(workspace, fold, progress, tell)
+        evaluations.append(evaluate(workspace, fold, progress))
+    return evaluations
