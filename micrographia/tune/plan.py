@@ -51,7 +51,7 @@ class Plan:
         return [
             f"images       {self.training} train, {self.validation} validation, {self.test} test (kept away)",
             f"each image   {self.image_size} x {self.image_size} px, {colour}: {self.image_tokens} tokens",
-            f"texts        {self.texts}, of {self.tokens_median:.0f} tokens (median) to {self.tokens_longest}",
+            f"texts        {self.texts}; {self.tokens_median:.0f} tokens (median) to {self.tokens_longest}",
             f"left out     {len(self.left_out)} texts{''.join(f'; {text}' for text in self.left_out[:5])}",
             f"student      {self.parameters / 1e6:.2f} M parameters; {weights:.0f} MiB with Adam's moments",
             f"eye          {eye}",
@@ -73,7 +73,7 @@ def plan(
     for part in ("train", "validation"):
         if not parts[part]:
             raise PlanError(
-                f"no image of the {part} part has a conversation",
+                f"no image of the {part} part has a conversation that the student can read",
                 "ingest more images, or change split.validation and split.test in the recipe",
             )
     config: MVaEMaConfig = model.config
@@ -115,3 +115,8 @@ def without_too_long(
         for image, name in zip(texts, names, strict=True)
     ]
     return kept, left_out
+
+
+def with_texts(parts: Mapping[str, Sequence[int]], texts: Sequence[Texts]) -> dict[str, list[int]]:
+    """The rows of each part whose images still have something said of them."""
+    return {part: [row for row in rows if any(texts[row].values())] for part, rows in parts.items()}

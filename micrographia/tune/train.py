@@ -29,7 +29,7 @@ from micrographia.tune.fit import Curve, Stage, fit
 from micrographia.tune.labels import LabelSets, facts_by_micrograph, label_sets, learn_labels
 from micrographia.tune.order import Order, Plain
 from micrographia.tune.pixels import prepare
-from micrographia.tune.plan import plan, without_too_long
+from micrographia.tune.plan import plan, with_texts, without_too_long
 from micrographia.tune.precision import choose
 from micrographia.tune.sight import PixelSight, Sight, look
 from micrographia.workspace import Workspace
@@ -123,13 +123,14 @@ def _tune(
     texts, left_out = _texts(corpus, processor, model.config.max_position_embeddings)
     sets = _label_sets(corpus)
     precision = choose()
-    planned = plan(corpus.parts, texts, left_out, model, recipe, bool(sets.values), precision)
+    parts = with_texts(corpus.parts, texts)
+    planned = plan(parts, texts, left_out, model, recipe, bool(sets.values), precision)
     for line in planned.lines():
         say(line)
 
     label_curve: Curve = []
     sight: Sight = PixelSight(pixels)
-    train, validation = corpus.parts["train"], corpus.parts["validation"]
+    train, validation = parts["train"], parts["validation"]
     if planned.locked:
         eye, label_curve = learn_labels(
             *(model.config.vision_config, sets, pixels, train, validation, recipe.labels, recipe.seed),
