@@ -1,0 +1,83 @@
+"""The plan says what will be done and what is left out, or why nothing can be."""
+
+import pytest
+
+from micrographia.errors import PlanError
+from micrographia.recipe import LabelsStage, TuneSection
+from micrographia.tune.collate import Text
+from micrographia.tune.plan import plan, with_texts, without_too_long
+from micrographia.tune.precision import Precision
+from tests.students.tiny import tiny_student
+
+PRECISION = Precision(False, "bfloat16 is slower here")
+RECIPE = TuneSection(epochs=3, batch=4, labels=LabelsStage(epochs=5, batch=2))
+PARTS = {"train": list(range(9)), "validation": [9, 10], "test": [11]}
+
+
+def text(question, *answers):
+    return Text("vqa", list(range(question)), tuple(None if n is None else list(range(n)) for n in answers))
+
+
+TEXTS = [{"vqa": [text(3, 4)], "caption": [text(2, 6, 9, None)]}] * 12
+
+
+def planned(parts=PARTS, texts=TEXTS, left_out=(), recipe=RECIPE, labelled=True):
+    return plan(parts, texts, left_out, tiny_student(), recipe, labelled, PRECISION)
+
+
+def test_counts_are_those_of_the_data_and_the_recipe():
+    made = planned()
+    assert (made.training, made.validation, made.test, made.texts) == (9, 2, 1, 24)
+    assert (made.tokens_median, made.tokens_longest) == (9, 11)
+    assert (made.image_tokens, made.image_size, made.channels) == (17, 64, 1)
+    assert (made.label_steps, made.steps, made.locked) == (5 * 4, 3 * 2, True)
+    assert made.parameters == sum(p.numel() for p in tiny_student().parameters())
+
+
+@pytest.mark.parametrize(
+    ("recipe", "labelled"), [(RECIPE, False), (TuneSection(labels=LabelsStage(epochs=0)), True)]
+)
+def test_without_labels_the_eye_learns_with_the_words(recipe, labelled):
+    made = planned(recipe=recipe, labelled=labelled)
+    assert (made.label_steps, made.locked) == (0, False)
+    assert "learns together with the words" in "\n".join(made.lines())
+
+
+def test_fewer_images_than_a_batch_are_a_step_an_epoch():
+    assert planned(recipe=TuneSection(epochs=3, batch=32)).steps == 3
+
+
+def test_the_lines_say_it_all():
+    lines = "\n".join(planned(left_out=["a.png: 60 tokens, 48 are read"]).lines())
+    for words in (
+        *("9 train, 2 validation, 1 test (kept away)", "64 x 64 px, grey: 17 tokens", "1 texts; a.png: 60"),
+        *(
+            "labels first (20 steps)",
+            "up to 6 steps",
+            "float32: bfloat16 is slower here",
+            "9 tokens (median)",
+        ),
+    ):
+        assert words in lines
+
+
+def test_a_text_that_is_too_long_is_listed_and_left_out():
+    texts = [{"vqa": [text(10, 30), text(10, 31)]}, {"vqa": [text(3, 4, 99)], "caption": [text(1, 1)]}]
+    kept, left_out = without_too_long(texts, ["a.png", "b.png"], 40)
+    assert [len(t) for image in kept for t in image.values()] == [1, 0, 1]
+    assert kept[0]["vqa"] == [text(10, 30)]
+    assert left_out == ["a.png: 41 tokens, 40 are read", "b.png: 102 tokens, 40 are read"]
+
+
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_nothing_to_learn_from_or_to_validate_with_is_an_error(part):
+    with pytest.raises(PlanError, match=f"no image of the {part} part.*split"):
+        planned(parts=PARTS | {part: []})
+
+
+def test_images_of_which_nothing_is_left_to_say_take_no_part():
+    kept, _ = without_too_long([TEXTS[0], {"vqa": [text(90, 9)]}, {}], ["a.png", "b.png", "c.png"], 40)
+    parts = with_texts({"train": [0, 1], "validation": [2]}, kept)
+    assert parts == {"train": [0], "validation": []}
+    with pytest.raises(PlanError, match="validation part has a conversation that the student can read"):
+        planned(parts={**parts, "test": []}, texts=kept)
