@@ -172,13 +172,23 @@ def test_the_best_weights_are_kept_not_the_last(tmp_path):
     assert all(torch.equal(weights[name], values) for name, values in kept.items())
 
 
-def test_no_progress_ends_the_stage_early(tmp_path):
-    order = Order(range(IMAGES), 10, 3)
-    model, plain = tiny_student(), Plain(range(IMAGES, IMAGES + 4))
-    curve = fit(STANDING, model, order, plain, LockedBatches(), tmp_path, SINGLE, Counting())
+@pytest.mark.parametrize("kill_at", [None, 2 * STEPS + 1])
+def test_no_progress_ends_the_stage_early_killed_or_not(tmp_path, kill_at):
+    def stand(*callbacks):
+        order, plain = Order(range(IMAGES), 10, 3), Plain(range(IMAGES, IMAGES + 4))
+        progress = Counting()
+        common = (LockedBatches(), tmp_path, SINGLE, progress, callbacks)
+        return fit(STANDING, tiny_student(), order, plain, *common), progress
+
+    if kill_at:
+        with pytest.raises(Killed):
+            stand(KillAt(kill_at))
+    curve, _ = stand()
     assert curve[-1]["step"] == 4 * STEPS  # the first evaluation and three without progress
     rates = [entry["learning_rate"] for entry in curve if "loss" in entry]
     assert rates == pytest.approx([1e-30, 1e-30, 1e-30, 5e-31])
+    again, progress = stand()
+    assert again == curve and progress.tasks == {}
 
 
 def test_the_parts_of_the_loss_are_logged_and_sum_to_it(tmp_path):
