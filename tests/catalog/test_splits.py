@@ -89,6 +89,13 @@ def test_every_class_is_divided_by_the_shares_to_within_an_image_or_two(counts, 
             assert abs(found[label, part] - count * share) < 2
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_large_groups_are_placed_first_so_that_single_images_can_even_out(seed):
+    large = [Bound(f"l{i:02}", "Tips", (f"group {i // 15}",)) for i in range(45)]
+    found = Counter(divide([*large, *singles({"Tips": 100})], 0.2, 0.25, seed).parts.values())
+    assert all(abs(found[part] - 145 * share) < 2 for part, share in {"test": 0.2, "validation": 0.2}.items())
+
+
 @pytest.mark.parametrize("folds", [2, 5, 10])
 def test_every_class_is_spread_evenly_over_the_folds(folds):
     free = singles({"A": 101, "B": 40, "C": 7})
