@@ -111,9 +111,11 @@ class Catalog:
     def divide(self, test: float, validation: float, seed: int) -> dict[str, str]:
         """Give every micrograph without one a part; who had to be moved, and why.
 
-        A part told by the lab comes before the one it had.
+        A part told by the lab comes before the one it had. Where the lab tells which images are the test,
+        no others are drawn for it; where it tells none for validation, some of its train are drawn.
         """
-        division = divide(self._bound(), test, validation, seed)
+        told = {source.told.part for source in self.sources("taken")}
+        division = divide(self._bound(), 0 if "test" in told else test, validation, seed)
         self._write_parts({0: division})
         return division.moved
 
@@ -263,13 +265,16 @@ class Catalog:
         told: dict[str, list[Source]] = defaultdict(list)
         for source in self.sources("taken"):
             told[source.micrograph or ""].append(source)
+        settled = {s.told.part for sources in told.values() for s in sources if s.told.part}
+        if "validation" not in settled:
+            settled.discard("train")
         clusters, parts = self.clusters(), self.parts() if self.folds() == 1 else {}
         return [
             Bound(
                 id=m.id,
                 label=m.label,
                 bonds=_bonds(told[m.id], clusters.get(m.id)),
-                part=next((s.told.part for s in told[m.id] if s.told.part), parts.get(m.id)),
+                part=next((s.told.part for s in told[m.id] if s.told.part in settled), parts.get(m.id)),
             )
             for m in self.micrographs()
         ]

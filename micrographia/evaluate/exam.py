@@ -1,0 +1,203 @@
+"""What is asked in the test, and who answers: the student, the student blind, and two baselines."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micrographia.assistant import Assistant
+from micrographia.catalog import Objects
+from micrographia.engine import Progress
+from micrographia.evaluate.baselines import Ranking, commonest, nearest_answers, nearest_classes, noise_image
+from micrographia.micrographs.display import open_display
+from micrographia.records import Answer, Conversation, Micrograph
+from micrographia.workspace import Workspace
+
+IMAGES_AT_ONCE = 16
+"""Images between two commits of answers."""
+
+STUDENT, BLIND, NEAREST, MAJORITY = "student", "blind student", "nearest neighbour", "majority"
+
+Answers = dict[str, Answer]
+"""By conversation."""
+
+
+@dataclass(frozen=True)
+class Exam:
+    """The test images, in the order of their ids, and what is asked about each."""
+
+    micrographs: list[Micrograph]
+    asked: dict[str, list[Conversation]]
+    """By micrograph: its category, its caption, and questions drawn for it."""
+
+    @property
+    def conversations(self) -> list[Conversation]:
+        """All that is asked."""
+        return [c for m in self.micrographs for c in self.asked[m.id]]
+
+
+def set_exam(
+    micrographs: Iterable[Micrograph],
+    conversations: Iterable[Conversation],
+    questions_per_image: int,
+    seed: int,
+) -> Exam:
+    """Of each image: the short category, a caption, and so many questions, drawn by ``seed``."""
+    every: dict[str, list[Conversation]] = defaultdict(list)
+    for conversation in conversations:
+        every[conversation.micrographs[0]].append(conversation)
+    asked = {}
+    for identity, known in every.items():
+        draw = random.Random(f"{seed} {identity}")
+        questions = [c for c in known if c.task == "vqa"]
+        captions = [c for c in known if c.task == "caption"]
+        asked[identity] = [
+            *(c for c in known if c.task == "category" and c.length == "short"),
+            *draw.sample(captions, min(1, len(captions))),
+            *draw.sample(questions, min(questions_per_image, len(questions))),
+        ]
+    return Exam([m for m in micrographs if m.id in asked], asked)
+
+
+def sit(exam: Exam, assistant: Assistant, workspace: Workspace, blind: bool, progress: Progress) -> Answers:
+    """The student's answers to the whole exam; what it answered in an earlier run is not asked again."""
+    identity = f"{assistant.identity[:40]} blind" if blind else assistant.identity
+    answers = workspace.catalog.answers(identity)
+    missing = [m for m in exam.micrographs if any(c.id not in answers for c in exam.asked[m.id])]
+    progress.begin(BLIND if blind else STUDENT, len(missing), "images")
+    for start in range(0, len(missing), IMAGES_AT_ONCE):
+        batch = missing[start : start + IMAGES_AT_ONCE]
+        images = [open_display(workspace.objects, m) for m in batch]
+        if blind:
+            images = [noise_image(i.shape, int(m.id[:8], 16)) for i, m in zip(images, batch, strict=True)]
+        given = _answer(exam, assistant, identity, batch, images)
+        workspace.catalog.record_answers(identity, given)
+        answers |= given
+        progress.advance(len(batch))
+    progress.end()
+    return {c.id: answers[c.id] for c in exam.conversations}
+
+
+def _answer(
+    exam: Exam,
+    assistant: Assistant,
+    identity: str,
+    micrographs: Sequence[Micrograph],
+    images: Sequence[NDArray[np.uint8]],
+) -> Answers:
+    asked = [(row, c) for row, m in enumerate(micrographs) for c in exam.asked[m.id]]
+    texts = assistant.answer(images, [c.prompt for _, c in asked], [row for row, _ in asked])
+    rankings = assistant.classify(images) if assistant.knows_classes else [()] * len(images)
+    return {
+        c.id: Answer(
+            micrograph=c.micrographs[0],
+            student=identity,
+            question=c.prompt,
+            text=text,
+            ranking=rankings[row] if c.task == "category" else (),
+        )
+        for (row, c), text in zip(asked, texts, strict=True)
+    }
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the baselines know: the training images as the student's eye sees them, and their answers."""
+
+    micrographs: list[Micrograph]
+    embeddings: NDArray[np.float32]
+    answers: dict[str, list[str | None]]
+    """By question (set, id and length): each training image's answer."""
+
+    @property
+    def labelled(self) -> list[int]:
+        """Rows of the images that have a class."""
+        return [row for row, m in enumerate(self.micrographs) if m.label]
+
+
+def embed(
+    assistant: Assistant, objects: Objects, micrographs: Sequence[Micrograph], progress: Progress
+) -> NDArray[np.float32]:
+    """Embeddings (n, d) by the student's eye."""
+    rows = []
+    progress.begin("embedding", len(micrographs), "images")
+    for start in range(0, len(micrographs), IMAGES_AT_ONCE):
+        batch = [open_display(objects, m) for m in micrographs[start : start + IMAGES_AT_ONCE]]
+        rows.append(assistant.embed(batch))
+        progress.advance(len(batch))
+    progress.end()
+    return np.concatenate(rows)
+
+
+def question_key(conversation: Conversation) -> str:
+    """Conversations with the same key ask the same thing of different images."""
+    return f"{conversation.question_set} {conversation.question} {conversation.length}"
+
+
+def answers_by_question(
+    micrographs: Sequence[Micrograph], conversations: Iterable[Conversation]
+) -> dict[str, list[str | None]]:
+    """Each image's answer to each question; None where it has none."""
+    row = {m.id: i for i, m in enumerate(micrographs)}
+    answers: dict[str, list[str | None]] = defaultdict(lambda: [None] * len(micrographs))
+    for conversation in conversations:
+        answers[question_key(conversation)][row[conversation.micrographs[0]]] = conversation.answer
+    return dict(answers)
+
+
+def nearest_neighbour(exam: Exam, training: Training, embeddings: NDArray[np.float32]) -> Answers:
+    """What the nearest training image would say; ``embeddings`` (n, d) are those of the exam's images."""
+    said: Answers = {}
+    row = {m.id: i for i, m in enumerate(exam.micrographs)}
+    by_question: dict[str, list[Conversation]] = defaultdict(list)
+    for conversation in exam.conversations:
+        by_question[question_key(conversation)].append(conversation)
+    rankings = _nearest_rankings(training, embeddings)
+    for key, conversations in by_question.items():
+        rows = [row[c.micrographs[0]] for c in conversations]
+        if not any(training.answers.get(key, [])):
+            continue
+        texts = nearest_answers(training.embeddings, training.answers[key], embeddings[rows])
+        for conversation, text, i in zip(conversations, texts, rows, strict=True):
+            said[conversation.id] = _plain(conversation, NEAREST, text, rankings[i])
+    return said
+
+
+def majority(exam: Exam, training: Training) -> Answers:
+    """The commonest class, and the commonest answer to each question."""
+    labels = [m.label for m in training.micrographs if m.label]
+    ranking = commonest(labels) if labels else ()
+    commonest_answer = {
+        key: Counter(text for text in answers if text).most_common(1)[0][0]
+        for key, answers in training.answers.items()
+    }
+    return {
+        c.id: _plain(c, MAJORITY, commonest_answer[question_key(c)], ranking)
+        for c in exam.conversations
+        if question_key(c) in commonest_answer
+    }
+
+
+def _nearest_rankings(training: Training, embeddings: NDArray[np.float32]) -> list[Ranking]:
+    rows = training.labelled
+    if not rows:
+        return [()] * len(embeddings)
+    labels = [str(training.micrographs[row].label) for row in rows]
+    ranked = nearest_classes(training.embeddings[rows], labels, embeddings)
+    # A neighbour knows an order and no probabilities: all of it is put on the first.
+    return [tuple((name, float(place == 0)) for place, name in enumerate(names)) for names in ranked]
+
+
+def _plain(conversation: Conversation, system: str, text: str, ranking: Ranking) -> Answer:
+    return Answer(
+        micrograph=conversation.micrographs[0],
+        student=system,
+        question=conversation.prompt,
+        text=text,
+        ranking=ranking if conversation.task == "category" else (),
+    )

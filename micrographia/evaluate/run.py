@@ -1,0 +1,188 @@
+"""The evaluation stage: a student and its baselines sit the same exam; scores, a table and a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from micrographia.assistant import Assistant
+from micrographia.engine import SILENT, Progress
+from micrographia.errors import WorkspaceError
+from micrographia.evaluate import exam as exams
+from micrographia.evaluate import report as reports
+from micrographia.evaluate import scoring
+from micrographia.evaluate.exam import Answers, Exam, Training
+from micrographia.evaluate.metrics import words
+from micrographia.evaluate.plots import Curve
+from micrographia.measure import METHOD_VERSION
+from micrographia.micrographs.display import open_display
+from micrographia.records import Conversation, Score
+from micrographia.teach.facts import facts_of
+from micrographia.teach.generate import current_course
+from micrographia.teach.measured import wordings
+from micrographia.teach.questions import asked
+from micrographia.tune.card import Card
+from micrographia.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores, and where they lie."""
+
+    scores: tuple[Score, ...]
+    report: Path
+    table: Path
+    """The scores as JSON."""
+
+
+def evaluate(workspace: Workspace, fold: int | None = None, progress: Progress = SILENT) -> Evaluation:
+    """Ask the student about every test image, score it beside its baselines, and write the report.
+
+    What was answered before is not asked again. Raises StudentError where there is no student,
+    WorkspaceError where there is nothing to ask.
+    """
+    assistant = Assistant.load(workspace.student_folder(fold))
+    exam = _exam(workspace, fold or 0)
+    training = _training(workspace, assistant, fold or 0, progress)
+    embeddings = exams.embed(assistant, workspace.objects, exam.micrographs, progress)
+    systems = {
+        exams.STUDENT: exams.sit(exam, assistant, workspace, False, progress),
+        exams.NEAREST: exams.nearest_neighbour(exam, training, embeddings),
+        exams.MAJORITY: exams.majority(exam, training),
+        exams.BLIND: exams.sit(exam, assistant, workspace, True, progress),
+    }
+    references = _references(workspace, exam)
+    classes = sorted({*assistant.card.classes, *(m.label for m in exam.micrographs if m.label)})
+    progress.begin("scoring", len(systems), "systems")
+    scores = tuple(scoring.scores(exam, systems, references, classes))
+    progress.advance(len(systems))
+    progress.end()
+    return _write(workspace, fold, assistant, exam, systems[exams.STUDENT], references, classes, scores)
+
+
+def _exam(workspace: Workspace, fold: int) -> Exam:
+    catalog, recipe = workspace.catalog, workspace.recipe
+    conversations = catalog.conversations(current_course(workspace), "test", fold)
+    exam = exams.set_exam(
+        catalog.micrographs("test", fold),
+        conversations,
+        recipe.evaluate.questions_per_image,
+        recipe.split.seed,
+    )
+    if not exam.micrographs:
+        raise WorkspaceError("no image of the test part has a conversation", "run the teach stage first")
+    return exam
+
+
+def _training(workspace: Workspace, assistant: Assistant, fold: int, progress: Progress) -> Training:
+    catalog = workspace.catalog
+    micrographs = catalog.micrographs("train", fold)
+    conversations = catalog.conversations(current_course(workspace), "train", fold)
+    return Training(
+        micrographs,
+        exams.embed(assistant, workspace.objects, micrographs, progress),
+        exams.answers_by_question(micrographs, conversations),
+    )
+
+
+def _references(workspace: Workspace, exam: Exam) -> dict[str, list[str]]:
+    """All wordings of the facts that each answer should state."""
+    measurements = workspace.catalog.measurements(METHOD_VERSION)
+    references = {}
+    for micrograph in exam.micrographs:
+        facts = facts_of(micrograph, measurements[micrograph.id])
+        for conversation in exam.asked[micrograph.id]:
+            texts = wordings(*asked(conversation), facts, conversation.length)
+            references[conversation.id] = texts or [conversation.answer]
+    return references
+
+
+def _write(
+    workspace: Workspace,
+    fold: int | None,
+    assistant: Assistant,
+    exam: Exam,
+    answers: Answers,
+    references: Mapping[str, Sequence[str]],
+    classes: Sequence[str],
+    scores: tuple[Score, ...],
+) -> Evaluation:
+    folder = workspace.report_folder(fold)
+    folder.mkdir(parents=True, exist_ok=True)
+    table = folder / "scores.json"
+    table.write_text(json.dumps([s.model_dump() for s in scores], ensure_ascii=False, indent=1), "utf-8")
+    card = assistant.card
+    report = reports.Report(
+        workspace=workspace.folder.name,
+        student=f"{workspace.student_folder(fold).name} ({assistant.identity[:12]})",
+        created=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        scores=scores,
+        classes=tuple(classes),
+        items=tuple(_items(workspace, exam, answers, references, classes)),
+        curves=tuple(_curves(card)),
+        counts={
+            "training images": card.images,
+            "test images": len(exam.micrographs),
+            "questions": len(exam.conversations),
+        },
+        notes=(
+            f"Words of a text are counted after: {words.SIGNATURE}.",
+            "References are all wordings of the facts on record. Facts are those that pixels show: "
+            "class, presence, level, direction.",
+            "Groups (specimens, near duplicates) are whole in one part of the split.",
+        ),
+    )
+    reports.write(report, folder / "report.html")
+    return Evaluation(scores, folder / "report.html", table)
+
+
+def _items(
+    workspace: Workspace,
+    exam: Exam,
+    answers: Answers,
+    references: Mapping[str, Sequence[str]],
+    classes: Sequence[str],
+) -> list[reports.Item]:
+    checked = scoring.check(exam, answers, classes)
+
+    def exchange(conversation: Conversation) -> reports.Exchange:
+        return reports.Exchange(
+            task=conversation.task,
+            question=conversation.question,
+            prompt=conversation.prompt,
+            answer=answers[conversation.id].text,
+            references=tuple(references[conversation.id][:3]),
+            facts=checked[conversation.id],
+        )
+
+    return [
+        reports.Item(
+            id=m.id,
+            name=m.name,
+            thumbnail=reports.thumbnail(open_display(workspace.objects, m)),
+            group=m.group,
+            truth=m.label,
+            ranking=next((answers[c.id].ranking for c in exam.asked[m.id] if c.task == "category"), ()),
+            exchanges=tuple(exchange(c) for c in exam.asked[m.id]),
+        )
+        for m in exam.micrographs
+    ]
+
+
+def _curves(card: Card) -> list[Curve]:
+    """Training and validation loss of both stages."""
+    named = (("labels", card.label_curve), ("words", card.curve))
+    return [
+        Curve(f"{part}, {stage}", f"loss while learning {stage}", *_points(entries, key))
+        for stage, entries in named
+        for part, key in (("training", "loss"), ("validation", "eval_loss"))
+        if any(key in entry for entry in entries)
+    ]
+
+
+def _points(entries: Sequence[Mapping[str, float]], key: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    kept = [(entry["step"], entry[key]) for entry in entries if key in entry]
+    return tuple(step for step, _ in kept), tuple(value for _, value in kept)
