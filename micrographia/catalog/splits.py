@@ -25,6 +25,8 @@ class Bound:
     """Names of its groups and of its near-duplicate cluster."""
     part: str | None = None
     """Where it was before, or where the lab says it belongs."""
+    barred: str | None = None
+    """A part that it must not get."""
 
 
 @dataclass(frozen=True)
@@ -85,14 +87,19 @@ def _assign(images: Iterable[Bound], shares: Mapping[str, float], seed: int) -> 
     random.Random(seed).shuffle(groups)
     undecided = []
     for group in groups:
-        told = {image.part for image in group if image.part}
+        told = {image.part for image in group if image.part} - _barred(group)
         if told:
             place(group, next(part for part in PRECEDENCE if part in told))
         else:
             undecided.append(group)
-    for group in sorted(undecided, key=len, reverse=True):
-        place(group, max(shares, key=lambda part: need(group, part)))
+    for group in sorted(undecided, key=lambda group: (bool(_barred(group)), len(group)), reverse=True):
+        open_parts = [part for part in shares if part not in _barred(group)]
+        place(group, max(open_parts, key=lambda part: need(group, part)))
     return division
+
+
+def _barred(group: Sequence[Bound]) -> set[str | None]:
+    return {image.barred for image in group if image.barred}
 
 
 def _bind(images: Iterable[Bound]) -> list[list[Bound]]:

@@ -265,19 +265,23 @@ class Catalog:
         told: dict[str, list[Source]] = defaultdict(list)
         for source in self.sources("taken"):
             told[source.micrograph or ""].append(source)
-        settled = {s.told.part for sources in told.values() for s in sources if s.told.part}
-        if "validation" not in settled:
-            settled.discard("train")
+        no_validation = not any(s.told.part == "validation" for sources in told.values() for s in sources)
         clusters, parts = self.clusters(), self.parts() if self.folds() == 1 else {}
-        return [
-            Bound(
-                id=m.id,
-                label=m.label,
-                bonds=_bonds(told[m.id], clusters.get(m.id)),
-                part=next((s.told.part for s in told[m.id] if s.told.part in settled), parts.get(m.id)),
+        bound = []
+        for m in self.micrographs():
+            part = next((s.told.part for s in told[m.id] if s.told.part), None)
+            to_draw_from = no_validation and part == "train"
+            before = parts.get(m.id)
+            bound.append(
+                Bound(
+                    id=m.id,
+                    label=m.label,
+                    bonds=_bonds(told[m.id], clusters.get(m.id)),
+                    part=(None if before == "test" else before) if to_draw_from else part or before,
+                    barred="test" if to_draw_from else None,
+                )
             )
-            for m in self.micrographs()
-        ]
+        return bound
 
     def _write_parts(self, divisions: Mapping[int, Division]) -> None:
         rows = [

@@ -232,6 +232,18 @@ def test_told_train_and_test_still_leave_some_to_validate_with(catalog):
     assert len(catalog.micrographs("validation")) == 5
 
 
+def test_who_is_told_to_be_train_is_never_tested(catalog):
+    parts = {i: "train" if i < 15 else None for i in range(30)}
+    catalog.record([taken(i, part=part) for i, part in parts.items()], [micrograph(i) for i in parts])
+    catalog.divide(0.4, 0.2, 0)
+    test, validation = ({m.id for m in catalog.micrographs(part)} for part in ("test", "validation"))
+    assert test <= {identity(i) for i in range(15, 30)}
+    assert len(test) == 12
+    assert validation
+    catalog.divide(0.4, 0.2, 1)
+    assert {m.id for m in catalog.micrographs("validation")} == validation
+
+
 def test_a_part_told_later_comes_before_the_one_it_had(catalog):
     fill(catalog, 10)
     catalog.divide(0.2, 0.2, 0)
