@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -68,14 +68,15 @@ def sit(exam: Exam, assistant: Assistant, workspace: Workspace, blind: bool, pro
     """The student's answers to the whole exam; what it answered in an earlier run is not asked again."""
     identity = f"{assistant.identity[:40]} blind" if blind else assistant.identity
     answers = workspace.catalog.answers(identity)
-    missing = [m for m in exam.micrographs if any(c.id not in answers for c in exam.asked[m.id])]
+    unanswered = {m.id: [c for c in exam.asked[m.id] if c.id not in answers] for m in exam.micrographs}
+    missing = [m for m in exam.micrographs if unanswered[m.id]]
     progress.begin(BLIND if blind else STUDENT, len(missing), "images")
     for start in range(0, len(missing), IMAGES_AT_ONCE):
         batch = missing[start : start + IMAGES_AT_ONCE]
         images = [open_display(workspace.objects, m) for m in batch]
         if blind:
             images = [noise_image(i.shape, int(m.id[:8], 16)) for i, m in zip(images, batch, strict=True)]
-        given = _answer(exam, assistant, identity, batch, images)
+        given = _answer(assistant, identity, [unanswered[m.id] for m in batch], images)
         workspace.catalog.record_answers(identity, given)
         answers |= given
         progress.advance(len(batch))
@@ -84,22 +85,23 @@ def sit(exam: Exam, assistant: Assistant, workspace: Workspace, blind: bool, pro
 
 
 def _answer(
-    exam: Exam,
     assistant: Assistant,
     identity: str,
-    micrographs: Sequence[Micrograph],
+    questions: Sequence[Sequence[Conversation]],
     images: Sequence[NDArray[np.uint8]],
 ) -> Answers:
-    asked = [(row, c) for row, m in enumerate(micrographs) for c in exam.asked[m.id]]
+    """The answers to all ``questions``, which are as many lists as there are images."""
+    asked = [(row, c) for row, about_image in enumerate(questions) for c in about_image]
     texts = assistant.answer(images, [c.prompt for _, c in asked], [row for row, _ in asked])
-    rankings = assistant.classify(images) if assistant.knows_classes else [()] * len(images)
+    ranked = sorted({row for row, c in asked if c.task == "category"}) if assistant.knows_classes else []
+    rankings = dict(zip(ranked, assistant.classify([images[row] for row in ranked]), strict=True))
     return {
         c.id: Answer(
             micrograph=c.micrographs[0],
             student=identity,
             question=c.prompt,
             text=text,
-            ranking=rankings[row] if c.task == "category" else (),
+            ranking=rankings.get(row, ()) if c.task == "category" else (),
         )
         for (row, c), text in zip(asked, texts, strict=True)
     }
@@ -124,7 +126,7 @@ def embed(
     assistant: Assistant, objects: Objects, micrographs: Sequence[Micrograph], progress: Progress
 ) -> NDArray[np.float32]:
     """Embeddings (n, d) by the student's eye."""
-    rows = []
+    rows = [assistant.embed([])]  # so that no image is an answer too
     progress.begin("embedding", len(micrographs), "images")
     for start in range(0, len(micrographs), IMAGES_AT_ONCE):
         batch = [open_display(objects, m) for m in micrographs[start : start + IMAGES_AT_ONCE]]
@@ -173,8 +175,7 @@ def majority(exam: Exam, training: Training) -> Answers:
     labels = [m.label for m in training.micrographs if m.label]
     ranking = commonest(labels) if labels else ()
     commonest_answer = {
-        key: Counter(text for text in answers if text).most_common(1)[0][0]
-        for key, answers in training.answers.items()
+        key: commonest([text for text in answers if text])[0][0] for key, answers in training.answers.items()
     }
     return {
         c.id: _plain(c, MAJORITY, commonest_answer[question_key(c)], ranking)

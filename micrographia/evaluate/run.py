@@ -57,7 +57,7 @@ def evaluate(workspace: Workspace, fold: int | None = None, progress: Progress =
     references = _references(workspace, exam)
     classes = sorted({*assistant.card.classes, *(m.label for m in exam.micrographs if m.label)})
     progress.begin("scoring", len(systems), "systems")
-    scores = tuple(scoring.scores(exam, systems, references, classes))
+    scores = tuple(scoring.scores(exam, systems, references, classes, _groups(workspace, exam)))
     progress.advance(len(systems))
     progress.end()
     return _write(workspace, fold, assistant, exam, systems[exams.STUDENT], references, classes, scores)
@@ -65,12 +65,12 @@ def evaluate(workspace: Workspace, fold: int | None = None, progress: Progress =
 
 def _exam(workspace: Workspace, fold: int) -> Exam:
     catalog, recipe = workspace.catalog, workspace.recipe
+    micrographs = catalog.micrographs("test", fold)
+    if not micrographs:
+        raise WorkspaceError("no image is in the test part", "ingest more images, or tell fewer to be train")
     conversations = catalog.conversations(current_course(workspace), "test", fold)
     exam = exams.set_exam(
-        catalog.micrographs("test", fold),
-        conversations,
-        recipe.evaluate.questions_per_image,
-        recipe.split.seed,
+        micrographs, conversations, recipe.evaluate.questions_per_image, recipe.split.seed
     )
     if not exam.micrographs:
         raise WorkspaceError("no image of the test part has a conversation", "run the teach stage first")
@@ -98,6 +98,12 @@ def _references(workspace: Workspace, exam: Exam) -> dict[str, list[str]]:
             texts = wordings(*asked(conversation), facts, conversation.length)
             references[conversation.id] = texts or [conversation.answer]
     return references
+
+
+def _groups(workspace: Workspace, exam: Exam) -> dict[str, str]:
+    """One name for all images of a specimen or a near-duplicate cluster, which are not independent."""
+    clusters = workspace.catalog.clusters()
+    return {m.id: m.group or clusters.get(m.id) or m.id for m in exam.micrographs}
 
 
 def _write(

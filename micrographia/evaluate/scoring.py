@@ -48,9 +48,12 @@ def scores(
     systems: Mapping[str, Answers],
     references: Mapping[str, Sequence[str]],
     classes: Sequence[str],
+    groups: Mapping[str, str],
 ) -> list[Score]:
-    """All scores of all systems, and the student's difference to itself blind."""
-    groups = {m.id: m.group or m.id for m in exam.micrographs}
+    """All scores of all systems, and the student's difference to itself blind.
+
+    ``groups`` names for each micrograph the group that it shares with those it is not independent of.
+    """
     table = []
     checked = {name: check(exam, answers, classes) for name, answers in systems.items()}
     for name, answers in systems.items():
@@ -59,7 +62,7 @@ def scores(
             asked = [c for c in exam.conversations if c.task == task]
             if asked:
                 table += text_scores(asked, name, answers, references, groups)
-                table += _fact_score(asked, name, checked[name], groups)
+                table += fact_scores(asked, name, checked[name], groups)
     return table + _differences(exam, checked, groups)
 
 
@@ -113,15 +116,16 @@ def text_scores(
     return [interval.score(task, metric, system, unscored) for metric, interval in made.items()]
 
 
-def _fact_score(
+def fact_scores(
     asked: Sequence[Conversation], system: str, checked: Checked, groups: Mapping[str, str]
 ) -> list[Score]:
-    counts = fact_counts([checked[c.id] for c in asked])
-    if not counts[:, 1].any():
+    """Share of the facts on record that the answers of one task state; what is not answered is not right."""
+    with_facts, by_group = _with_facts(asked, groups)
+    if not with_facts:
         return []
-    by_group = [groups[c.micrographs[0]] for c in asked]
+    counts = fact_counts([checked[c.id] for c in with_facts])
     interval = statistics.proportion(counts[:, 0], by_group, asked=counts[:, 1])
-    return [interval.score(asked[0].task, FACTS, system)]
+    return [interval.score(with_facts[0].task, FACTS, system)]
 
 
 def _differences(exam: Exam, checked: Mapping[str, Checked], groups: Mapping[str, str]) -> list[Score]:
@@ -129,10 +133,17 @@ def _differences(exam: Exam, checked: Mapping[str, Checked], groups: Mapping[str
         return []
     made = []
     for task in TASKS:
-        asked = [c for c in exam.conversations if c.task == task]
-        seeing, blind = (fact_counts([checked[name][c.id] for c in asked]) for name in (STUDENT, BLIND))
-        if asked and seeing[:, 1].any():
-            by_group = [groups[c.micrographs[0]] for c in asked]
+        asked, by_group = _with_facts([c for c in exam.conversations if c.task == task], groups)
+        if asked:
+            seeing, blind = (fact_counts([checked[name][c.id] for c in asked]) for name in (STUDENT, BLIND))
             interval = statistics.paired_difference(seeing, blind, by_group, statistics.ratio)
             made.append(interval.score(task, FACTS, DIFFERENCE))
     return made
+
+
+def _with_facts(
+    asked: Sequence[Conversation], groups: Mapping[str, str]
+) -> tuple[list[Conversation], list[str]]:
+    """Those with a fact on record, and the group of each: the others tell nothing, and are not counted."""
+    kept = [c for c in asked if facts_of(c)]
+    return kept, [groups[c.micrographs[0]] for c in kept]
