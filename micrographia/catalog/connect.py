@@ -6,11 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DatabaseError
@@ -24,6 +19,9 @@ DIALECTS = {"sqlite": sqlite, "postgresql": postgresql}
 
 def connect(url: str) -> Engine:
     """An engine on the newest schema. Raises WorkspaceError where the database cannot be used."""
+    # Alembic is slow to load. Worker processes load this module too, and open no catalogue: they do without.
+    from alembic.util import CommandError
+
     engine = _engine(url)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _settle_sqlite)
@@ -79,6 +77,11 @@ def _settle_sqlite(connection: Any, _record: object) -> None:
 
 
 def _migrate(engine: Engine) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     newest = ScriptDirectory.from_config(config).get_current_head()
