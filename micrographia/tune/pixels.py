@@ -29,11 +29,14 @@ def prepare(workspace: Workspace, micrographs: Sequence[Micrograph], size: int, 
     """The images in their order, (n, channels, size, size) in [-1, 1]; one channel where none has colour.
 
     Half precision keeps four times the steps of 8-bit grey.
-    What an earlier run made of the same images is used again. Raises PlanError for an image that can no
-    longer be read: it was read when it was ingested, so its object is gone or damaged.
+    What an earlier run made of the same images is used again; what lies there of another set of images at
+    this size is removed, since the workspace holds that set no more. All folds share one set, and recipes of
+    another size keep theirs. Raises PlanError for an image that can no longer be read: it was read when it
+    was ingested, so its object is gone or damaged.
     """
     key = hashlib.sha256(f"{VERSION} {size} {' '.join(m.id for m in micrographs)}".encode()).hexdigest()
-    path = workspace.folder / "cache" / f"pixels-{key[:32]}.npy"
+    path = workspace.folder / "cache" / f"pixels-{size}-{key[:32]}.npy"
+    _remove_leftovers(path, size)
     if not path.exists():
         _make(workspace, micrographs, size, path, progress)
     return np.load(path, mmap_mode="r")
@@ -65,6 +68,28 @@ def _make(
         pixels = grey
     pixels.flush()
     draft.rename(path)
+
+
+def _remove_leftovers(path: Path, size: int) -> None:
+    """Who has an older file open keeps what it maps: only its name goes."""
+    for other in path.parent.glob(f"pixels-{size}-*.npy"):
+        if other != path:
+            other.unlink(missing_ok=True)
+    for draft in path.parent.glob("pixels-*.part"):
+        process = int(draft.suffixes[0].removeprefix("."))
+        # This process has no draft yet: one with its number is of an earlier process of that number.
+        if process == os.getpid() or not _is_running(process):
+            draft.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # signal 0 only asks
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another person's
+        return True
+    return True
 
 
 def _file(path: Path, shape: tuple[int, ...]) -> np.memmap[tuple[int, ...], np.dtype[np.float16]]:
