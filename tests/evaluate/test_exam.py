@@ -208,14 +208,14 @@ def about(number, text, question="q0", task="vqa", length="short"):
 
 
 TRAINING_IMAGES = [
+    micrograph(4),
     micrograph(1, label="pores"),
     micrograph(2, label="fibres"),
     micrograph(3, label="fibres"),
-    micrograph(4),
 ]
 TRAINING = Training(
     TRAINING_IMAGES,
-    np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.9, 0.1, 0]], dtype=np.float32),
+    np.array([[0.9, -0.1, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float32),
     answers_by_question(
         TRAINING_IMAGES,
         [
@@ -224,6 +224,11 @@ TRAINING = Training(
             *(about(2, "Rough."), about(3, "Smooth."), about(4, "Smooth.")),
             about(1, "It is as rough as can be.", length="long"),
             *(about(1, "B.", "tie"), about(2, "A.", "tie")),
+            *(
+                about(1, "Near.", "second only"),
+                about(3, "Far.", "second only"),
+                about(2, "Far.", "second only"),
+            ),
         ],
     ),
 )
@@ -233,7 +238,10 @@ ASKED = {
         *(about(11, "?", "class", "category"), about(11, "?"), about(11, "?", length="long")),
         about(11, "?", "tie"),
     ],
-    NEAR_THIRD.id: [about(12, "?", "class", "category"), about(12, "?"), about(12, "?", "never taught")],
+    NEAR_THIRD.id: [
+        *(about(12, "?", "class", "category"), about(12, "?"), about(12, "?", "never taught")),
+        about(12, "?", "second only"),
+    ],
 }
 EXAM = Exam([NEAR_PORES, NEAR_THIRD], ASKED)
 
@@ -260,6 +268,7 @@ def test_the_nearest_neighbour_that_was_asked_the_same_answers():
         (11, "tie", "short"): "B.",
         (12, "class", "short"): "Fibres.",
         (12, "q0", "short"): "Smooth.",
+        (12, "second only", "short"): "Far.",
     }
     assert rankings(answers) == [(("pores", 1.0), ("fibres", 0.0)), (("fibres", 1.0), ("pores", 0.0))]
     assert {a.student for a in answers.values()} == {room.NEAREST}
@@ -275,6 +284,7 @@ def test_the_majority_says_what_training_says_most_and_ties_are_settled_by_the_a
         (11, "tie", "short"): "A.",
         (12, "class", "short"): "Fibres.",
         (12, "q0", "short"): "Smooth.",
+        (12, "second only", "short"): "Far.",
     }
     assert rankings(answers) == [(("fibres", 2 / 3), ("pores", 1 / 3))] * 2
     assert {a.student for a in answers.values()} == {room.MAJORITY}
@@ -287,8 +297,8 @@ def test_where_training_holds_nothing_the_baselines_say_nothing():
 
 
 def test_answers_stand_in_the_row_of_their_image():
-    assert TRAINING.answers["textures 1 class short"] == ["Pores.", "Fibres.", "Fibres.", None]
-    assert TRAINING.answers["textures 1 q0 long"] == ["It is as rough as can be.", None, None, None]
+    assert TRAINING.answers["textures 1 class short"] == [None, "Pores.", "Fibres.", "Fibres."]
+    assert TRAINING.answers["textures 1 q0 long"] == [None, "It is as rough as can be.", None, None]
 
 
 def test_embeddings_are_those_of_each_image_in_order(workspace, assistant, two_at_once):
