@@ -102,15 +102,20 @@ def text_figures(division: str, task: str, results: Sequence[FoldResult], suffix
     if not every:
         return {}
     groups = [reply.group for reply in every]
-    facts, blind = [reply.facts for reply in every], [reply.blind_facts for reply in every]
-    right, asked = zip(*facts, strict=True)
     intervals = {
         "bleu4": corpus([reply.bleu for reply in every], groups, partial(bleu, order=4)),
         "rouge_l": mean([reply.rouge_l for reply in every], groups),
-        "fact_accuracy": proportion(right, groups, asked=asked),
-        "blind_fact_accuracy": proportion([hits for hits, _ in blind], groups, asked=asked),
-        "blind_difference": paired_difference(facts, blind, groups, ratio),
     }
+    # An answer without a fact on record tells nothing of either student: its group is not one more.
+    if factual := [reply for reply in every if reply.facts[1]]:
+        groups = [reply.group for reply in factual]
+        facts, blind = [reply.facts for reply in factual], [reply.blind_facts for reply in factual]
+        asked = [reply.facts[1] for reply in factual]
+        intervals |= {
+            "fact_accuracy": proportion([right for right, _ in facts], groups, asked=asked),
+            "blind_fact_accuracy": proportion([right for right, _ in blind], groups, asked=asked),
+            "blind_difference": paired_difference(facts, blind, groups, ratio),
+        }
     figures: Figures = {}
     for name, interval in intervals.items():
         figures |= flat(f"{name}{suffix}", interval)

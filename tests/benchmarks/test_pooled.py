@@ -91,6 +91,16 @@ def test_facts_are_counted_one_by_one_and_blindness_on_the_same_ones():
     assert -1 <= figures["blind_difference_low"] <= 1 / 2 <= figures["blind_difference_high"] <= 1
 
 
+def test_answers_without_facts_do_not_narrow_the_difference():
+    facts = pooled.text_figures("blocks", "vqa", two_folds())
+    limits = result(2, [(True, True)], [reply(TEXTS[0], f"2 {i}", (0, 0), (0, 0)) for i in range(40)])
+    both = pooled.text_figures("blocks", "vqa", [*two_folds(), limits])
+    for name in ("fact_accuracy", "blind_difference", "blind_difference_low", "blind_difference_high"):
+        assert both[name] == facts[name]
+    alone = pooled.text_figures("blocks", "vqa", [limits])
+    assert alone["bleu4"] == 1 and "fact_accuracy" not in alone
+
+
 def test_captions_have_keys_of_their_own():
     caption = reply(TEXTS[0], "0 0", (0, 2), (0, 2), task="caption")
     fold = two_folds()[0]
