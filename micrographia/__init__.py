@@ -18,7 +18,12 @@ The rooms, in the order a file walks through them:
 The one import below makes the Auto classes of ``transformers`` know our students; it loads neither.
 """
 
+import os
 from importlib.metadata import version
+
+# Threads of torch that wait for each other burn their processor meanwhile. Where anything else runs on the
+# machine that makes tuning several times slower; sleeping costs a tenth on an idle one (docs/results.md).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from micrographia.students.registration import register_students
 

@@ -72,11 +72,11 @@ class TeachSection(Section):
 class LabelsStage(Section):
     """The first stage of tuning: the image encoder learns classes and facts, without words."""
 
-    epochs: int = Field(default=60, ge=0)
-    """Passes over the training images; 0 leaves the stage out."""
-    learning_rate: float = Field(default=3e-3, gt=0)
+    epochs: int | None = Field(default=None, ge=0)
+    """Passes over the training images; nothing: as many as make 1000 steps; 0 leaves the stage out."""
+    learning_rate: float = Field(default=0.02, gt=0)
     """Highest rate; it rises, then falls to nothing along a cosine."""
-    batch: int = Field(default=32, ge=2)
+    batch: int = Field(default=16, ge=2)
     """Images a step."""
 
 
@@ -90,15 +90,15 @@ class TuneSection(Section):
     setting: Literal["default", "paper"] = "default"
     """default: convolutional stem, local and global attention; paper: patches of 32, width 64, 4 heads."""
     labels: LabelsStage = LabelsStage()
-    epochs: int = Field(default=20, ge=1)
-    """Passes over the training images with questions and answers."""
-    batch: int = Field(default=32, ge=2)
+    epochs: int | None = Field(default=None, ge=1)
+    """Passes over the training images with questions and answers; nothing: as many as make 480 steps."""
+    batch: int = Field(default=16, ge=2)
     """Images a step."""
-    texts_per_image: int = Field(default=4, ge=1)
+    texts_per_image: int = Field(default=8, ge=1)
     """Question-answer pairs drawn for each image at each step; the image is encoded once for all of them."""
-    learning_rate: float = Field(default=1e-3, gt=0)
-    """Highest rate; halved when the validation loss stands still."""
-    patience: int = Field(default=5, ge=1)
+    learning_rate: float = Field(default=0.03, gt=0)
+    """Highest rate; it falls along a cosine, and is halved when the validation loss stands still."""
+    patience: int = Field(default=3, ge=1)
     """Evaluations without progress after which the rate is halved; after three times as many, tuning ends."""
     contrastive: bool = True
     """Image-text contrastive loss (ITC)."""

@@ -69,9 +69,7 @@ def _exam(workspace: Workspace, fold: int) -> Exam:
     if not micrographs:
         raise WorkspaceError("no image is in the test part", "ingest more images, or tell fewer to be train")
     conversations = catalog.conversations(current_course(workspace), "test", fold)
-    exam = exams.set_exam(
-        micrographs, conversations, recipe.evaluate.questions_per_image, recipe.split.seed
-    )
+    exam = exams.set_exam(micrographs, conversations, recipe.evaluate.questions_per_image, recipe.split.seed)
     if not exam.micrographs:
         raise WorkspaceError("no image of the test part has a conversation", "run the teach stage first")
     return exam

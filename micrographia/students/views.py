@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from micrographia.students.vision import standardise
+from micrographia.students.statistics import standardise
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""The eye of the students: pixels become tokens and a ``<cls>`` vector, and labels are read from them."""
+"""The eye of the students: pixels become tokens and a ``<cls>`` vector, and findings are read from them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,22 +14,27 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from micrographia.errors import StudentError
-
-FLAT = 1 / 255
-"""Half a grey level of an 8-bit image in [-1, 1]: a standard deviation below it is no contrast at all."""
+from micrographia.students.statistics import EXPOSURE, TEXTURE, Normalised, exposure, standardise, texture
 
 CLASS = "class"
 """The label set that is read from ``<cls>`` alone, so that it cannot depend on brightness or contrast."""
 
+SOFTNESS = 0.1
+"""How near to a cut, in standard deviations of the amount, a level begins to be in doubt."""
+
+RIDGE = 3.0
+"""Penalty of the ridge regression: that of three images."""
+
 
 class VisionConfig(PreTrainedConfig):
-    """What shapes a vision encoder, and the label sets that a ``LabelledVision`` reads.
+    """What shapes a vision encoder, and what it finds in an image.
 
     ``kind`` says how a square of ``patch_size`` pixels becomes a grid cell: ``"convolutional"`` by 3x3
     convolutions that see beyond it, ``"paper"`` by one linear map of its pixels, as published.
     ``key_size`` is the width of query, key and value in each head; ``window`` the side, in grid cells, of
     the square within which the local layers attend. ``labels`` maps each label set to its values; the
-    sets are kept in alphabetical order, which is the column order of every tensor of labels.
+    sets are kept in alphabetical order, which is the column order of every tensor of labels. ``cuts`` maps
+    those sets whose values are levels of an amount to the cuts between the levels, one fewer than values.
     """
 
     model_type = "micrographia_vision"
@@ -46,10 +52,18 @@ class VisionConfig(PreTrainedConfig):
     dropout: float | int = 0.0
     label_smoothing: float | int = 0.1
     labels: dict[str, list[str]] | None = None
+    cuts: dict[str, list[float]] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.labels = dict(sorted((self.labels or {}).items()))
+        self.cuts = dict(sorted((self.cuts or {}).items()))
         super().__post_init__(**kwargs)
+        for name, cuts in self.cuts.items():
+            if len(self.labels.get(name, [])) != len(cuts) + 1:
+                raise StudentError(
+                    f"cuts of {name!r} are {cuts}, its labels {self.labels.get(name)}",
+                    "give one level more than cuts",
+                )
         if self.kind not in ("convolutional", "paper"):
             raise StudentError(f"vision kind is {self.kind!r}", "use 'convolutional' or 'paper'")
         if self.image_size % (self.patch_size * self.window):
@@ -83,16 +97,22 @@ class VisionConfig(PreTrainedConfig):
 
     @property
     def tokens(self) -> int:
-        """How many tokens an image becomes, the exposure token included."""
-        return (self.image_size // self.patch_size) ** 2 + 1
+        """How many tokens an image becomes: grid cells, exposure, and one for each label set."""
+        return (self.image_size // self.patch_size) ** 2 + 1 + len(self.labels or {})
 
 
 @dataclass
 class VisionOutput(ModelOutput):
-    """``tokens`` (B, N, d), grid cells in row order and the exposure token last; ``cls`` (B, d)."""
+    """``tokens`` (B, N, d), grid cells in row order, then exposure, then findings; ``cls`` (B, d).
+
+    ``findings``: logits (B, values) of each label set. ``amounts`` (B, sets with cuts): the amounts that the
+    levels are read from, in standard deviations of the training images.
+    """
 
     tokens: Tensor | None = None
     cls: Tensor | None = None
+    findings: dict[str, Tensor] | None = None
+    amounts: Tensor | None = None
 
 
 @dataclass
@@ -101,18 +121,6 @@ class LabelledOutput(ModelOutput):
 
     loss: Tensor | None = None
     logits: dict[str, Tensor] | None = None
-
-
-def standardise(pixel_values: Tensor) -> tuple[Tensor, Tensor]:
-    """Each image with zero mean and unit standard deviation over all its pixels and channels.
-
-    Returns the images and, (B, 2), what was removed: mean and log standard deviation. The deviation is
-    held at ``FLAT`` from below, so that a flat image becomes zeros and not amplified noise; above it the
-    result is exactly the same for ``a * x + b``, a > 0.
-    """
-    std, mean = torch.std_mean(pixel_values, dim=(1, 2, 3), keepdim=True, correction=0)
-    std = std.clamp(min=FLAT)
-    return (pixel_values - mean) / std, torch.cat([mean, std.log()], dim=1).flatten(1)
 
 
 class Attention(nn.Module):
@@ -189,6 +197,84 @@ def embedding(config: VisionConfig) -> nn.Module:
     )
 
 
+class Amounts(nn.Module):
+    """Numbers, such as the contrast in per cent: a line through the statistics of the whole image, and a
+    correction from what the layers saw."""
+
+    def __init__(self, seen: int, statistics: int, count: int) -> None:
+        super().__init__()
+        self.line = nn.Linear(statistics, count)
+        self.correction = nn.Sequential(nn.Linear(seen, seen), nn.GELU(), nn.Linear(seen, count))
+
+    @torch.no_grad()
+    def settle(self, statistics: Tensor, amounts: Tensor) -> None:
+        """Lay the line by ridge regression (Hoerl 1970, doi:10.1080/00401706.1970.10488634) through images
+        of known ``statistics`` (n, S) and ``amounts`` (n, count; NaN is unknown); training goes on there."""
+        for row, amount in enumerate(amounts.T):
+            known = ~amount.isnan()
+            inputs = F.pad(statistics[known], (0, 1), value=1.0)
+            penalty = RIDGE * torch.eye(inputs.shape[1])
+            solution = torch.linalg.solve(inputs.T @ inputs + penalty, inputs.T @ amount[known])
+            self.line.weight[row], self.line.bias[row] = solution[:-1], solution[-1]
+        for parameter in self.correction[-1].parameters():
+            parameter.zero_()
+
+    def forward(self, seen: Tensor, statistics: Tensor) -> Tensor:
+        """(B, count)."""
+        return self.line(statistics) + self.correction(seen)
+
+
+class Findings(nn.Module):
+    """What the eye finds, and its words for it: every label set becomes a token for the text stack to read.
+
+    The class is read from ``<cls>``. The levels of an amount lie between the set's ``cuts``, so that a few
+    hundred images place a level as exactly as they place the number. Other sets are read from all there is.
+    """
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        d, self.labels, self.cuts = config.hidden_size, config.labels or {}, config.cuts or {}
+        seen, statistics = 3 * d, EXPOSURE + TEXTURE
+        self.amounts = Amounts(seen, statistics, len(self.cuts)) if self.cuts else None
+        self.heads = nn.ModuleDict(
+            {
+                name: nn.Linear(d if name == CLASS else seen + statistics, len(values))
+                for name, values in self.labels.items()
+                if name not in self.cuts
+            }
+        )
+        self.words = nn.ParameterDict(
+            {name: nn.Parameter(torch.randn(len(values), d)) for name, values in self.labels.items()}
+        )
+
+    def forward(
+        self, cls: Tensor, grid: Tensor, shown: Tensor, statistics: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor | None, Tensor]:
+        """Logits of each set, amounts, and tokens (B, sets, d).
+
+        ``cls``, the mean ``grid`` token and the exposure token ``shown`` are (B, d); ``statistics`` (B, S).
+        """
+        seen = torch.cat([cls, grid, shown], dim=1)
+        amounts = None if self.amounts is None else self.amounts(seen, statistics)
+        logits = {}
+        for name in self.labels:
+            if amounts is not None and name in self.cuts:
+                logits[name] = levels(amounts[:, list(self.cuts).index(name)], self.cuts[name])
+            else:
+                known = cls if name == CLASS else torch.cat([seen, statistics], dim=1)
+                logits[name] = self.heads[name](known)
+        told = [logits[name].softmax(1) @ self.words[name] for name in self.labels]
+        return logits, amounts, torch.stack(told, dim=1)
+
+
+def levels(amount: Tensor, cuts: list[float]) -> Tensor:
+    """Log-probability (B, levels) of the levels between ``cuts`` for amounts (B,): a cumulative logit
+    (McCullagh 1980, doi:10.1111/j.2517-6161.1980.tb01109.x) whose cuts are known."""
+    above = torch.sigmoid((amount[:, None] - amount.new_tensor(cuts)) / SOFTNESS)
+    edges = F.pad(above, (1, 0), value=1.0), F.pad(above, (0, 1))
+    return (edges[0] - edges[1]).clamp(min=1e-6).log()
+
+
 class VisionPreTrainedModel(PreTrainedModel):
     """What both vision models share with ``transformers``."""
 
@@ -222,8 +308,25 @@ class VisionEncoder(VisionPreTrainedModel):
         self.cls = nn.Parameter(torch.empty(1, 1, d))
         self.layers = nn.Sequential(*(Layer(config) for _ in range(config.global_layers)))
         self.norm = nn.LayerNorm(d)
-        self.exposure = nn.Sequential(nn.Linear(2, d), nn.GELU(), nn.Linear(d, d), nn.LayerNorm(d))
+        self.usual_exposure, self.usual_texture = Normalised(EXPOSURE), Normalised(TEXTURE)
+        self.texture = nn.Sequential(nn.Linear(TEXTURE, 2 * d), nn.GELU(), nn.Linear(2 * d, d))
+        self.exposure = nn.Sequential(
+            nn.Linear(EXPOSURE + TEXTURE, 2 * d), nn.GELU(), nn.Linear(2 * d, d), nn.LayerNorm(d)
+        )
+        self.findings = Findings(config) if config.labels else None
         self.post_init()
+
+    @torch.no_grad()
+    def settle(self, batches: Iterable[Tensor], amounts: Tensor | None = None) -> None:
+        """Get used to the training images (each batch as in ``forward``) and, where they are known, to the
+        ``amounts`` (n, sets with cuts; NaN is unknown) in them."""
+        seen = [(exposure(pixel_values), texture(pixel_values)) for pixel_values in batches]
+        light, surface = (torch.cat(column) for column in zip(*seen, strict=True))
+        self.usual_exposure.settle(light)
+        self.usual_texture.settle(surface)
+        if amounts is not None and self.findings is not None and self.findings.amounts is not None:
+            statistics = torch.cat([self.usual_exposure(light), self.usual_texture(surface)], dim=1)
+            self.findings.amounts.settle(statistics, amounts)
 
     def forward(self, pixel_values: Tensor) -> VisionOutput:
         """Encode ``pixel_values`` (B, channels, image_size, image_size), in [-1, 1].
@@ -231,12 +334,19 @@ class VisionEncoder(VisionPreTrainedModel):
         Raises ``StudentError`` where the images have another shape.
         """
         self._check(pixel_values)
-        x, removed = standardise(pixel_values)
+        surface = self.usual_texture(texture(pixel_values))
+        statistics = torch.cat([self.usual_exposure(exposure(pixel_values)), surface], dim=1)
+        x = standardise(pixel_values)[0].contiguous(memory_format=torch.channels_last)  # quicker to convolve
         x = self.embedding(x).permute(0, 2, 3, 1) + self.rows + self.columns
         x = self.local(x).flatten(1, 2)
-        x = self.norm(self.layers(torch.cat([self.cls + x.mean(1, keepdim=True), x], dim=1)))
-        tokens = torch.cat([x[:, 1:], self.exposure(removed)[:, None]], dim=1)
-        return VisionOutput(tokens=tokens, cls=x[:, 0])
+        cls = self.cls + x.mean(1, keepdim=True) + self.texture(surface)[:, None]
+        x = self.norm(self.layers(torch.cat([cls, x], dim=1)))
+        cls, grid, shown = x[:, 0], x[:, 1:], self.exposure(statistics)
+        if self.findings is None:
+            return VisionOutput(tokens=torch.cat([grid, shown[:, None]], dim=1), cls=cls)
+        findings, amounts, told = self.findings(cls, grid.mean(1), shown, statistics)
+        tokens = torch.cat([grid, shown[:, None], told], dim=1)
+        return VisionOutput(tokens=tokens, cls=cls, findings=findings, amounts=amounts)
 
     def _check(self, pixel_values: Tensor) -> None:
         channels, size = self.config.channels, self.config.image_size
@@ -249,40 +359,39 @@ class VisionEncoder(VisionPreTrainedModel):
 
 
 class LabelledVision(VisionPreTrainedModel):
-    """A vision encoder with one linear head for each label set: the labels-first stage of tuning.
-
-    The ``"class"`` set is read from ``<cls>``; every other set (facts of the image, such as its contrast)
-    from ``<cls>``, the mean grid token and the exposure token.
-    """
+    """A vision encoder whose findings are trained: the labels-first stage of tuning."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__(config)
         if not config.labels:
             raise StudentError("config.labels is empty", "name at least one label set, such as 'class'")
         self.encoder = VisionEncoder(config)
-        d = config.hidden_size
-        self.heads = nn.ModuleDict(
-            {
-                name: nn.Linear(d if name == CLASS else 3 * d, len(values))
-                for name, values in config.labels.items()
-            }
-        )
         self.post_init()
 
-    def forward(self, pixel_values: Tensor, labels: Tensor | None = None) -> LabelledOutput:
-        """Logits of every set, and where ``labels`` (B, sets; -100 is unknown) are given, their loss.
+    def forward(
+        self, pixel_values: Tensor, labels: Tensor | None = None, amounts: Tensor | None = None
+    ) -> LabelledOutput:
+        """Logits of every set, and where ``labels`` (B, sets; -100 is unknown) are given, the loss.
 
-        The loss is the mean over sets of the cross-entropy over the known labels of each set.
+        It is the cross-entropy of the class, the mean of those of the other sets without cuts, and the Huber
+        loss of ``amounts`` (B, sets with cuts; NaN is unknown), which stand for the labels of their sets.
         """
         seen = self.encoder(pixel_values)
-        facts = torch.cat([seen.cls, seen.tokens[:, :-1].mean(1), seen.tokens[:, -1]], dim=1)
-        logits = {name: head(seen.cls if name == CLASS else facts) for name, head in self.heads.items()}
-        return LabelledOutput(loss=None if labels is None else self._loss(logits, labels), logits=logits)
+        loss = None if labels is None else self._loss(seen, labels, amounts)
+        return LabelledOutput(loss=loss, logits=seen.findings)
 
-    def _loss(self, logits: dict[str, Tensor], labels: Tensor) -> Tensor:
-        known = [
-            F.cross_entropy(values, column, label_smoothing=self.config.label_smoothing)
-            for values, column in zip(logits.values(), labels.unbind(1), strict=True)
-            if (column >= 0).any()
-        ]
-        return torch.stack(known).mean() if known else 0.0 * torch.cat([*logits.values()], dim=1).sum()
+    def _loss(self, seen: VisionOutput, labels: Tensor, amounts: Tensor | None) -> Tensor:
+        findings: dict[str, Tensor] = seen.findings or {}
+        known = {
+            name: F.cross_entropy(logits, column, label_smoothing=self.config.label_smoothing)
+            for (name, logits), column in zip(findings.items(), labels.unbind(1), strict=True)
+            if name not in (self.config.cuts or {}) and (column >= 0).any()
+        }
+        terms = [known.pop(CLASS)] if CLASS in known else []
+        if known:
+            terms.append(torch.stack([*known.values()]).mean())
+        if amounts is not None and seen.amounts is not None:
+            told = ~amounts.isnan()
+            if told.any():
+                terms.append(F.huber_loss(seen.amounts[told], amounts[told], delta=0.1) / 0.1)
+        return torch.stack(terms).sum() if terms else torch.zeros((), requires_grad=True)

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors.torch import load_model
@@ -26,18 +26,26 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import logging
 
 from micrographia.engine import Progress
+from micrographia.tune.muon import Muon
 from micrographia.tune.order import Draw, Order, Plain
 from micrographia.tune.precision import Precision
 
 Collate = Callable[[Sequence[Draw]], Mapping[str, Any]]
 Curve = list[dict[str, float]]
-"""What was logged once an epoch, in order: for training, then for validation."""
+"""What was logged once a round, in order: for training, then for validation."""
 
 PARTS = ("itc", "itm", "lm")
 """Losses that a student may report beside their sum."""
 
 LOGGED = ("step", "loss", *PARTS, "eval_loss", "learning_rate")
 """What is kept of the log; how long it took is not, since that tells nothing of the student."""
+
+
+OTHERS_RATE = 0.3
+"""Learning rate of all that is no matrix, over that of the matrices."""
+
+WARM_UP = 0.1
+"""Share of the steps during which the rate rises."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +56,9 @@ class Stage:
     batch: int
     """Images a step."""
     learning_rate: float
-    schedule: Literal["cosine", "plateau"]
-    """cosine: up for a tenth of the steps, then down to nothing. plateau: halved where progress ends."""
+    """Highest rate of the matrices; it rises for a tenth of the steps, then falls along a cosine."""
     patience: int | None = None
-    """With plateau: evaluations without progress before the rate is halved; three times as many end it."""
-    weight_decay: float = 0.0
-    warmup: float = 0.1
-    """Share of the steps during which the rate rises (cosine)."""
+    """Evaluations without progress after which the rate is halved; three times as many end the stage."""
 
 
 def fit(
@@ -71,7 +75,7 @@ def fit(
     """Train ``model`` in place and return the learning curve; in the end it has its best weights.
 
     Checkpoints lie in ``folder``; a call that finds some goes on from the newest whole one, with the same
-    images in the same views as a run that was never stopped. Evaluates and saves once an epoch.
+    images in the same views as a run that was never stopped. Evaluates and saves once a round.
     """
     checkpoint = newest_checkpoint(folder)
     if checkpoint is not None and (state := _state(checkpoint)) and _is_over(state):
@@ -79,8 +83,7 @@ def fit(
         load_model(model, best / "model.safetensors")
         return _curve(state)
     logging.disable_progress_bar()  # those of saving would run through ours
-    steps = max(1, len(training.images) // stage.batch)
-    arguments = _arguments(stage, folder, steps, training.epochs, training.seed, precision)
+    arguments = _arguments(stage, folder, *training.rounds(stage.batch), training.seed, precision)
     trainer = PartsTrainer(
         model=model,
         args=arguments,
@@ -88,6 +91,7 @@ def fit(
         eval_dataset=validation,
         data_collator=collate,
         callbacks=[_Bar(progress, stage.name), *_stopping(stage), *callbacks],
+        optimizers=(Muon(model, OTHERS_RATE * stage.learning_rate, stage.learning_rate), None),
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
@@ -129,21 +133,17 @@ def _step(checkpoint: Path) -> int:
 
 
 def _arguments(
-    stage: Stage, folder: Path, steps: int, epochs: int, seed: int, precision: Precision
+    stage: Stage, folder: Path, rounds: int, steps: int, seed: int, precision: Precision
 ) -> TrainingArguments:
-    plateau = stage.schedule == "plateau"
     return TrainingArguments(
         output_dir=str(folder),
-        max_steps=steps * epochs,
+        max_steps=steps * rounds,
         per_device_train_batch_size=stage.batch,
         per_device_eval_batch_size=stage.batch,
         train_sampling_strategy="sequential",  # the order is in the data set, so that it survives a kill
         learning_rate=stage.learning_rate,
-        lr_scheduler_type="reduce_lr_on_plateau" if plateau else "cosine",
-        lr_scheduler_kwargs={"factor": 0.5, "patience": stage.patience} if plateau else {},
-        warmup_steps=0 if plateau else round(stage.warmup * steps * epochs),
-        weight_decay=stage.weight_decay,
-        optim="adamw_torch",
+        lr_scheduler_type="cosine",
+        warmup_steps=round(WARM_UP * steps * rounds),
         max_grad_norm=1.0,
         bf16=precision.bf16,
         eval_strategy="steps",
@@ -167,7 +167,29 @@ def _arguments(
 
 
 def _stopping(stage: Stage) -> list[TrainerCallback]:
-    return [EarlyStoppingCallback(3 * stage.patience)] if stage.patience else []
+    if not stage.patience:
+        return []
+    return [Halving(stage.patience), EarlyStoppingCallback(3 * stage.patience)]
+
+
+class Halving(TrainerCallback):
+    """Halves the learning rate whenever so many evaluations have gone by without progress.
+
+    It counts in the log and changes the rates that the schedule multiplies, both of which are in every
+    checkpoint: a run that goes on needs no more.
+    """
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: Any, control: Any, lr_scheduler: Any, **kwargs: Any
+    ) -> None:
+        """Look back over the evaluations."""
+        losses = [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
+        since = len(losses) - 1 - losses.index(min(losses))
+        if since and since % self.patience == 0:
+            lr_scheduler.base_lrs = [rate / 2 for rate in lr_scheduler.base_lrs]
 
 
 class PartsTrainer(Trainer):
@@ -180,8 +202,11 @@ class PartsTrainer(Trainer):
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
     ) -> Any:
-        """The model's own loss; its parts are kept for the log."""
+        """The model's own loss, its parts kept for the log; in validation that of its answers alone, since
+        how well it compares depends on which images come together."""
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
+        if not model.training and outputs.get("lm") is not None:
+            loss = outputs["lm"]
         for part in PARTS:
             value = outputs.get(part)
             if model.training and value is not None:

@@ -1,7 +1,8 @@
 """The first stage: the eye learns classes and facts as labels, before any words.
 
 The labels are the claims of the teaching with a closed set of values: the class, and every level, presence or
-direction. The eye so comes to the second stage with all that the texts will speak of.
+direction; where a level was read from a measured quantity, the eye learns the quantity. It so comes to the
+second stage with all that the texts will speak of.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from micrographia.recipe import LabelsStage
 from micrographia.records import CANNOT_TELL, Claim, Conversation
 from micrographia.students.views import dihedral, random_views
 from micrographia.students.vision import CLASS, LabelledVision, VisionConfig
-from micrographia.teach.levels import DIRECTIONS, direction_at, turned_angle
+from micrographia.teach.levels import DIRECTIONS, LEVELS, direction_at, turned_angle
 from micrographia.tune.fit import Curve, Stage, fit
 from micrographia.tune.order import Draw, Order, Plain
-from micrographia.tune.pixels import Pixels
+from micrographia.tune.pixels import Pixels, some_at_a_time
 from micrographia.tune.precision import Precision
 
 UNKNOWN = -100
@@ -39,31 +40,33 @@ FEWEST = 5
 
 @dataclass(frozen=True)
 class LabelSets:
-    """``values`` of each set, sets in alphabetical order; ``table`` (n, sets) holds indices or UNKNOWN."""
+    """``values`` of each set, sets in alphabetical order; ``table`` (n, sets) holds indices or UNKNOWN.
+
+    Sets whose values are levels of a quantity have ``cuts`` between them, and ``amounts`` (n, sets with cuts;
+    NaN is unknown): the quantity on its scale, in standard deviations of the training images.
+    """
 
     values: dict[str, list[str]]
     table: NDArray[np.int64]
+    cuts: dict[str, list[float]]
+    amounts: NDArray[np.float32]
 
     def column(self, name: str) -> int:
         """Where a set stands in the table."""
         return list(self.values).index(name)
 
 
-def facts_by_micrograph(conversations: Iterable[Conversation]) -> dict[str, dict[str, str]]:
-    """What the claims about each micrograph say that its pixels show: value by subject."""
-    facts: dict[str, dict[str, str]] = defaultdict(dict)
+def facts_by_micrograph(conversations: Iterable[Conversation]) -> dict[str, dict[str, Claim]]:
+    """What is claimed about each micrograph that its pixels show: one claim a subject."""
+    facts: dict[str, dict[str, Claim]] = defaultdict(dict)
     for conversation in conversations:
         for claim in conversation.claims:
-            if _is_label(claim):
-                facts[conversation.micrographs[0]][claim.subject] = claim.value
+            if claim.kind in SEEN and claim.value != CANNOT_TELL:
+                facts[conversation.micrographs[0]][claim.subject] = claim
     return dict(facts)
 
 
-def _is_label(claim: Claim) -> bool:
-    return claim.kind in SEEN and claim.value != CANNOT_TELL
-
-
-def label_sets(facts: Sequence[Mapping[str, str]], training: Sequence[int]) -> LabelSets:
+def label_sets(facts: Sequence[Mapping[str, Claim]], training: Sequence[int]) -> LabelSets:
     """The closed sets among ``facts`` (one mapping an image, in the order of the pixels).
 
     A set needs at least two values that each belong to ``FEWEST`` images of ``training``; a class of fewer
@@ -71,8 +74,8 @@ def label_sets(facts: Sequence[Mapping[str, str]], training: Sequence[int]) -> L
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for image in training:
-        for subject, value in facts[image].items():
-            counts[subject][value] += 1
+        for subject, claim in facts[image].items():
+            counts[subject][claim.value] += 1
     values = {
         subject: sorted(v for v, n in counts[subject].items() if subject == CLASS or n >= FEWEST)
         for subject in sorted(counts)
@@ -80,9 +83,39 @@ def label_sets(facts: Sequence[Mapping[str, str]], training: Sequence[int]) -> L
     if "direction" in values:
         values["direction"] = list(DIRECTIONS)  # whole, so that every turned view has its value
     values = {subject: known for subject, known in values.items() if len(known) > 1}
+    graded = {subject: found for subject in values if (found := _graded(subject, facts, training))}
+    values |= {subject: list(LEVELS[subject].values) for subject in graded}
     index = {subject: {value: i for i, value in enumerate(known)} for subject, known in values.items()}
-    table = [[index[s].get(image.get(s, ""), UNKNOWN) for s in values] for image in facts]
-    return LabelSets(values, np.array(table, dtype=np.int64).reshape(len(facts), len(values)))
+    told = [{subject: claim.value for subject, claim in image.items()} for image in facts]
+    table = [[index[s].get(image.get(s, ""), UNKNOWN) for s in values] for image in told]
+    amounts = np.stack([found[1] for found in graded.values()], 1) if graded else np.empty((len(facts), 0))
+    return LabelSets(
+        values,
+        np.array(table, dtype=np.int64).reshape(len(facts), len(values)),
+        {subject: found[0] for subject, found in graded.items()},
+        amounts.astype(np.float32),
+    )
+
+
+def _graded(
+    subject: str, facts: Sequence[Mapping[str, Claim]], training: Sequence[int]
+) -> tuple[list[float], NDArray[np.float64]] | None:
+    """Cuts and amounts (n,) of a subject whose claims rest on a quantity; None for any other."""
+    quantities = [image[subject].quantity if subject in image else None for image in facts]
+    if subject not in LEVELS or not any(quantities):
+        return None
+    thresholds = np.array(LEVELS[subject].thresholds)
+    amounts = _on_scale(np.array([np.nan if q is None else q.value for q in quantities]), thresholds)
+    mean, deviation = np.nanmean(amounts[training]), np.nanstd(amounts[training])
+    cuts = (_on_scale(thresholds, thresholds) - mean) / deviation
+    return cuts.tolist(), (amounts - mean) / deviation
+
+
+def _on_scale(numbers: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Numbers whose thresholds grow by more than double on a logarithmic scale that takes zero."""
+    if thresholds[-1] <= 2 * thresholds[0]:
+        return numbers
+    return np.asarray(np.log(np.maximum(numbers, 0) + thresholds[0] / 2))
 
 
 class LabelBatches:
@@ -95,18 +128,19 @@ class LabelBatches:
         self._turned = torch.tensor(_turned_directions())
 
     def __call__(self, draws: Sequence[Draw]) -> dict[str, Any]:
-        """``pixel_values`` and ``labels`` for the model."""
+        """``pixel_values``, ``labels`` and ``amounts`` for the model."""
         rows = [draw.image for draw in draws]
         pixels = torch.from_numpy(self.pixels[rows].astype(np.float32))
         labels = torch.from_numpy(self.sets.table[rows])
+        amounts = torch.from_numpy(self.sets.amounts[rows])
         seed = draws[0].seed
         if seed is None:
-            return {"pixel_values": pixels, "labels": labels}
+            return {"pixel_values": pixels, "labels": labels, "amounts": amounts}
         generator = torch.Generator().manual_seed(seed)
-        return self._views(pixels, labels, generator)
+        return self._views(pixels, labels, amounts, generator)
 
     def _views(
-        self, pixels: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
+        self, pixels: torch.Tensor, labels: torch.Tensor, amounts: torch.Tensor, generator: torch.Generator
     ) -> dict[str, Any]:
         views = random_views(pixels, generator, torch.ones(len(pixels), dtype=torch.bool))
         whole = dihedral(pixels, views.turns, views.mirrored)
@@ -118,8 +152,9 @@ class LabelBatches:
             facts = [i for i, name in enumerate(self.sets.values) if name != CLASS]
             cropped = torch.arange(len(pixels)) % 2 == 0
             labels[cropped.nonzero(), facts] = UNKNOWN
+            amounts = amounts.masked_fill(cropped[:, None], torch.nan)
             whole = torch.where(cropped[:, None, None, None], views.images, whole)
-        return {"pixel_values": whole, "labels": labels}
+        return {"pixel_values": whole, "labels": labels, "amounts": amounts}
 
     def _after(self, directions: torch.Tensor, turns: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
         known = directions != UNKNOWN
@@ -141,27 +176,32 @@ def _turned_directions() -> list[list[list[int]]]:
     ]
 
 
+def finding(vision: VisionConfig, sets: LabelSets) -> VisionConfig:
+    """The same eye, with findings for ``sets``."""
+    return VisionConfig.from_dict(vision.to_dict() | {"labels": sets.values, "cuts": sets.cuts})
+
+
 def learn_labels(
     vision: VisionConfig,
     sets: LabelSets,
     pixels: Pixels,
-    training: Sequence[int],
-    validation: Sequence[int],
+    training: Order,
+    validation: Plain,
     stage: LabelsStage,
-    seed: int,
     folder: Path,
     precision: Precision,
     progress: Progress,
 ) -> tuple[LabelledVision, Curve]:
     """An eye that tells the labels of ``training``, the checkpoint that does best on ``validation``."""
-    torch.manual_seed(seed)
-    config = VisionConfig.from_dict(vision.to_dict() | {"labels": sets.values})
-    model = LabelledVision(config)
+    torch.manual_seed(training.seed)
+    model = LabelledVision(finding(vision, sets))
+    amounts = torch.from_numpy(sets.amounts[training.images])
+    model.encoder.settle(some_at_a_time(pixels, training.images), amounts)
     curve = fit(
-        Stage("learning labels", stage.batch, stage.learning_rate, "cosine", weight_decay=0.05),
+        Stage("learning labels", stage.batch, stage.learning_rate),
         model,
-        Order(training, stage.epochs, seed),
-        Plain(validation),
+        training,
+        validation,
         LabelBatches(pixels, sets),
         folder,
         precision,

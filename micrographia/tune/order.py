@@ -6,11 +6,15 @@ its position with the same images in the same views as an undisturbed one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch.utils.data import Dataset
+
+MOST_ROUNDS = 20
+"""Evaluations in one stage of training."""
 
 
 class Draw(NamedTuple):
@@ -32,6 +36,15 @@ class Order(Dataset[Draw]):
 
     def __len__(self) -> int:
         return len(self.images) * self.epochs
+
+    def rounds(self, batch: int) -> tuple[int, int]:
+        """How many rounds of how many steps: after a round there is an evaluation and a checkpoint.
+
+        A round is an epoch, or longer where there would be more than MOST_ROUNDS.
+        """
+        steps = max(1, len(self) // batch)
+        rounds = max(1, steps // max(len(self.images) // batch, math.ceil(steps / MOST_ROUNDS)))
+        return rounds, steps // rounds
 
     def __getitem__(self, position: int) -> Draw:
         epoch, place = divmod(position, len(self.images))

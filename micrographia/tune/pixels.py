@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from micrographia import engine
@@ -21,6 +22,8 @@ from micrographia.students.processor import MVaEMaImageProcessor
 from micrographia.workspace import Workspace
 
 Pixels: TypeAlias = NDArray[np.float16]
+IMAGES_AT_ONCE = 16
+
 VERSION = 1
 """Counts up when the same image comes out otherwise."""
 
@@ -94,3 +97,9 @@ def _is_running(process: int) -> bool:
 
 def _file(path: Path, shape: tuple[int, ...]) -> np.memmap[tuple[int, ...], np.dtype[np.float16]]:
     return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+
+
+def some_at_a_time(pixels: Pixels, rows: Sequence[int]) -> Iterator[torch.Tensor]:
+    """The images of ``rows`` in float32, IMAGES_AT_ONCE in a batch."""
+    for start in range(0, len(rows), IMAGES_AT_ONCE):
+        yield torch.from_numpy(pixels[list(rows[start : start + IMAGES_AT_ONCE])].astype(np.float32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,14 @@ from micrographia.recipe import TuneSection
 from micrographia.students.configuration import MVaEMaConfig
 from micrographia.students.mvaema import MVaEMaForConditionalGeneration
 from micrographia.tune.collate import Text, Texts
+from micrographia.tune.order import Order
 from micrographia.tune.precision import Precision
+
+LABEL_STEPS, WORD_STEPS = 1000, 480
+"""Steps of the two stages where the recipe does not say how many epochs: enough for a thousand images."""
+
+FEWEST_EPOCHS = 4
+"""Passes over the images, however many there are."""
 
 ADAM_BYTES = 16
 """Bytes for each trained parameter in float32: the weight, its gradient and two moments."""
@@ -66,7 +74,7 @@ def plan(
     left_out: Sequence[str],
     model: MVaEMaForConditionalGeneration,
     recipe: TuneSection,
-    labelled: bool,
+    locked: bool,
     precision: Precision,
 ) -> Plan:
     """The plan of a run. Raises PlanError where there is nothing to learn from or to validate with."""
@@ -77,11 +85,10 @@ def plan(
                 "ingest more images, or change split.validation and split.test in the recipe",
             )
     config: MVaEMaConfig = model.config
-    images = len(parts["train"])
-    label_steps = recipe.labels.epochs * max(1, images // recipe.labels.batch) if labelled else 0
+    labels, words = label_order(parts["train"], recipe), word_order(parts["train"], recipe)
     lengths = [text.length for image in texts for by_task in image.values() for text in by_task]
     return Plan(
-        training=images,
+        training=len(parts["train"]),
         validation=len(parts["validation"]),
         test=len(parts["test"]),
         texts=len(lengths),
@@ -92,11 +99,26 @@ def plan(
         image_size=config.vision_config.image_size,
         channels=config.vision_config.channels,
         parameters=model.num_parameters(),
-        label_steps=label_steps,
-        steps=recipe.epochs * max(1, images // recipe.batch),
-        locked=label_steps > 0,
+        label_steps=math.prod(labels.rounds(recipe.labels.batch)) if locked else 0,
+        steps=math.prod(words.rounds(recipe.batch)),
+        locked=locked,
         precision=precision,
     )
+
+
+def label_order(images: Sequence[int], recipe: TuneSection) -> Order:
+    """The order in which the eye sees the training images."""
+    labels = recipe.labels
+    return Order(images, _epochs(labels.epochs, images, labels.batch, LABEL_STEPS), recipe.seed)
+
+
+def word_order(images: Sequence[int], recipe: TuneSection) -> Order:
+    """The order in which the student hears about the training images."""
+    return Order(images, _epochs(recipe.epochs, images, recipe.batch, WORD_STEPS), recipe.seed)
+
+
+def _epochs(asked: int | None, images: Sequence[int], batch: int, steps: int) -> int:
+    return max(FEWEST_EPOCHS, math.ceil(steps * batch / len(images))) if asked is None else asked
 
 
 def without_too_long(

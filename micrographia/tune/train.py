@@ -15,6 +15,7 @@ import torch
 
 from micrographia.engine import SILENT, Progress
 from micrographia.errors import PlanError
+from micrographia.recipe import TuneSection
 from micrographia.records import Conversation, Micrograph
 from micrographia.students.configuration import MVaEMaConfig
 from micrographia.students.mvaema import MVaEMaForConditionalGeneration
@@ -26,15 +27,15 @@ from micrographia.teach.lexicon import class_words
 from micrographia.tune.card import CARD, Card, read_card
 from micrographia.tune.collate import TextBatches, Texts, texts_by_micrograph
 from micrographia.tune.fit import Curve, Stage, fit
-from micrographia.tune.labels import LabelSets, facts_by_micrograph, label_sets, learn_labels
-from micrographia.tune.order import Order, Plain
-from micrographia.tune.pixels import prepare
-from micrographia.tune.plan import plan, with_texts, without_too_long
+from micrographia.tune.labels import LabelSets, facts_by_micrograph, finding, label_sets, learn_labels
+from micrographia.tune.order import Plain
+from micrographia.tune.pixels import prepare, some_at_a_time
+from micrographia.tune.plan import label_order, plan, with_texts, without_too_long, word_order
 from micrographia.tune.precision import choose
 from micrographia.tune.sight import PixelSight, Sight, look
 from micrographia.workspace import Workspace
 
-VERSION = 1
+VERSION = 2
 """Counts up when the same recipe and data make another student."""
 
 VOCABULARY = 2000
@@ -118,31 +119,37 @@ def _tune(
     size = _vision(recipe.setting, 1).image_size
     pixels = prepare(workspace, corpus.micrographs, size, progress)
     processor = _processor(corpus, size, pixels.shape[1])
-    torch.manual_seed(recipe.seed)
-    model = MVaEMaForConditionalGeneration(_config(workspace, processor, pixels.shape[1]))
-    texts, left_out = _texts(corpus, processor, model.config.max_position_embeddings)
     sets = _label_sets(corpus)
+    locked = bool(sets.values) and recipe.labels.epochs != 0
+    vision = _vision(recipe.setting, pixels.shape[1])
+    torch.manual_seed(recipe.seed)
+    model = MVaEMaForConditionalGeneration(
+        _config(recipe, processor, finding(vision, sets) if locked else vision)
+    )
+    texts, left_out = _texts(corpus, processor, model.config.max_position_embeddings)
     precision = choose()
     parts = with_texts(corpus.parts, texts)
-    planned = plan(parts, texts, left_out, model, recipe, bool(sets.values), precision)
+    planned = plan(parts, texts, left_out, model, recipe, locked, precision)
     for line in planned.lines():
         say(line)
 
     label_curve: Curve = []
     sight: Sight = PixelSight(pixels)
     train, validation = parts["train"], parts["validation"]
-    if planned.locked:
+    if locked:
         eye, label_curve = learn_labels(
-            *(model.config.vision_config, sets, pixels, train, validation, recipe.labels, recipe.seed),
+            *(vision, sets, pixels, label_order(train, recipe), Plain(validation), recipe.labels),
             *(training / "labels", precision, progress),
         )
         model.vision.load_state_dict(eye.encoder.state_dict())
         model.vision.requires_grad_(False)
         sight = look(model.vision, pixels, [*train, *validation], training / "features", progress)
+    else:
+        model.vision.settle(some_at_a_time(pixels, train))
     curve = fit(
-        Stage("learning words", recipe.batch, recipe.learning_rate, "plateau", recipe.patience),
+        Stage("learning words", recipe.batch, recipe.learning_rate, recipe.patience),
         model,
-        Order(train, recipe.epochs, recipe.seed),
+        word_order(train, recipe),
         Plain(validation),
         TextBatches(sight, texts, _groups(workspace, corpus), recipe),
         *(training / "words", precision, progress),
@@ -164,8 +171,9 @@ def _label_sets(corpus: Corpus) -> LabelSets:
 
 
 def _vision(setting: str, channels: int) -> VisionConfig:
-    make = VisionConfig.default if setting == "default" else VisionConfig.paper
-    return make(channels=channels)
+    if setting == "paper":
+        return VisionConfig.paper(channels=channels, key_size=16)  # MVaEMa's, where MAEMI's eye has 32
+    return VisionConfig.default(channels=channels)
 
 
 def _processor(corpus: Corpus, size: int, channels: int) -> MVaEMaProcessor:
@@ -174,12 +182,8 @@ def _processor(corpus: Corpus, size: int, channels: int) -> MVaEMaProcessor:
     return MVaEMaProcessor(MVaEMaImageProcessor(size, channels), tokenizer)
 
 
-def _config(workspace: Workspace, processor: MVaEMaProcessor, channels: int) -> MVaEMaConfig:
-    recipe = workspace.recipe.tune
-    make = MVaEMaConfig.default if recipe.setting == "default" else MVaEMaConfig.paper
-    vision = _vision(recipe.setting, channels)
-    if recipe.setting == "paper":
-        vision.key_size = 16
+def _config(recipe: TuneSection, processor: MVaEMaProcessor, vision: VisionConfig) -> MVaEMaConfig:
+    make = MVaEMaConfig.paper if recipe.setting == "paper" else MVaEMaConfig.default
     return make(
         len(processor.tokenizer),
         vision_config=vision,
