@@ -205,13 +205,13 @@ def samples(
     from micrographia.assistant import Assistant
     from micrographia.engine import SILENT
     from micrographia.evaluate import exam as exams
-    from micrographia.evaluate.run import _exam, _references
+    from micrographia.evaluate.run import exam_of, references_of
 
     assistant = Assistant.load(workspace.student_folder(fold))
-    exam = _exam(workspace, fold or 0)
+    exam = exam_of(workspace, fold or 0)
     student, blind = (exams.sit(exam, assistant, workspace, unseeing, SILENT) for unseeing in (False, True))
     about = {m.id: (str(m.label), m.group or clusters.get(m.id) or m.id) for m in exam.micrographs}
-    references = _references(workspace, exam)
+    references = references_of(workspace, exam)
     return _choices(exam, student, about), _replies(exam, student, blind, references, about)
 
 

@@ -45,7 +45,7 @@ def evaluate(workspace: Workspace, fold: int | None = None, progress: Progress =
     WorkspaceError where there is nothing to ask.
     """
     assistant = Assistant.load(workspace.student_folder(fold))
-    exam = _exam(workspace, fold or 0)
+    exam = exam_of(workspace, fold or 0)
     training = _training(workspace, assistant, fold or 0, progress)
     embeddings = exams.embed(assistant, workspace.objects, exam.micrographs, progress)
     systems = {
@@ -54,7 +54,7 @@ def evaluate(workspace: Workspace, fold: int | None = None, progress: Progress =
         exams.MAJORITY: exams.majority(exam, training),
         exams.BLIND: exams.sit(exam, assistant, workspace, True, progress),
     }
-    references = _references(workspace, exam)
+    references = references_of(workspace, exam)
     classes = sorted({*assistant.card.classes, *(m.label for m in exam.micrographs if m.label)})
     progress.begin("scoring", len(systems), "systems")
     scores = tuple(scoring.scores(exam, systems, references, classes, _groups(workspace, exam)))
@@ -63,7 +63,8 @@ def evaluate(workspace: Workspace, fold: int | None = None, progress: Progress =
     return _write(workspace, fold, assistant, exam, systems[exams.STUDENT], references, classes, scores)
 
 
-def _exam(workspace: Workspace, fold: int) -> Exam:
+def exam_of(workspace: Workspace, fold: int) -> Exam:
+    """The test images of a fold and the questions asked about them. Raises WorkspaceError for none."""
     catalog, recipe = workspace.catalog, workspace.recipe
     micrographs = catalog.micrographs("test", fold)
     if not micrographs:
@@ -86,7 +87,7 @@ def _training(workspace: Workspace, assistant: Assistant, fold: int, progress: P
     )
 
 
-def _references(workspace: Workspace, exam: Exam) -> dict[str, list[str]]:
+def references_of(workspace: Workspace, exam: Exam) -> dict[str, list[str]]:
     """All wordings of the facts that each answer should state."""
     measurements = workspace.catalog.measurements(METHOD_VERSION)
     references = {}

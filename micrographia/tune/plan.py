@@ -16,7 +16,7 @@ from micrographia.tune.collate import Text, Texts
 from micrographia.tune.order import Order
 from micrographia.tune.precision import Precision
 
-LABEL_STEPS, WORD_STEPS = 1000, 480
+LABEL_STEPS, WORD_STEPS = 700, 360
 """Steps of the two stages where the recipe does not say how many epochs: enough for a thousand images."""
 
 FEWEST_EPOCHS = 4

@@ -1,6 +1,7 @@
 """A stage that is stopped and goes on ends like one that was left alone."""
 
 import json
+import math
 import shutil
 
 import numpy as np
@@ -19,10 +20,11 @@ from tests.tune.small import Counting, noise
 
 IMAGES, BATCH, EPOCHS = 12, 4, 4
 STEPS = IMAGES // BATCH  # in an epoch
+VALUES, CUTS = {"class": ["a", "b"], "contrast": ["high", "low"]}, {"contrast": [0.0]}
 SINGLE = Precision(False, "tests")
-COSINE = Stage("learning labels", BATCH, 1e-3, "cosine", weight_decay=0.05)
-PLATEAU = Stage("learning words", BATCH, 1e-2, "plateau", patience=1)
-STANDING = Stage("standing still", BATCH, 1e-30, "plateau", patience=1)
+LABELS = Stage("learning labels", BATCH, 0.02)
+WORDS = Stage("learning words", BATCH, 0.02, patience=1)
+STANDING = Stage("standing still", BATCH, 1e-30, patience=1)
 
 
 class Killed(BaseException):
@@ -41,15 +43,14 @@ class KillAt(TrainerCallback):
 def eye():
     torch.manual_seed(0)
     sizes = {"image_size": SIDE, "patch_size": 16, "hidden_size": 32, "key_size": 8, "window": 2}
-    values = {"class": ["a", "b"], "contrast": ["high", "low"]}
-    return LabelledVision(VisionConfig(**sizes, local_layers=1, global_layers=1, labels=values))
+    return LabelledVision(VisionConfig(**sizes, local_layers=1, global_layers=1, labels=VALUES, cuts=CUTS))
 
 
-def label_batches():
-    pixels = noise(IMAGES + 4)
-    table = np.arange(2 * len(pixels)).reshape(-1, 2) % 2
-    table[:, 0] = np.arange(len(pixels)) // 2 % 2
-    return LabelBatches(pixels, LabelSets({"class": ["a", "b"], "contrast": ["high", "low"]}, table))
+def label_batches(pixels, marked):
+    """Two sets and an amount, all of which say the same: whether an image is marked."""
+    table = np.stack([marked, marked], axis=1).astype(np.int64)
+    amounts = 2 * marked[:, None].astype(np.float32) - 1
+    return LabelBatches(pixels, LabelSets(VALUES, table, CUTS, amounts))
 
 
 class WordBatches:
@@ -107,8 +108,8 @@ def assert_same(one, other):
 
 
 KINDS = {
-    "labels": (COSINE, eye, label_batches()),
-    "words": (PLATEAU, tiny_student, WordBatches()),
+    "labels": (LABELS, eye, label_batches(noise(IMAGES + 4), np.arange(IMAGES + 4) // 2 % 2)),
+    "words": (WORDS, tiny_student, WordBatches()),
     "no progress": (STANDING, tiny_student, LockedBatches()),
 }
 
@@ -161,10 +162,9 @@ def test_the_best_weights_are_kept_not_the_last(tmp_path):
     pixels = noise(IMAGES + 4)
     smooth = np.arange(len(pixels)) % 2 == 0
     pixels[smooth] = np.linspace(-1, 1, SIDE, dtype=np.float16)
-    table = np.stack([smooth, smooth], axis=1).astype(np.int64)
-    table[IMAGES:] = 1 - table[IMAGES:]
-    collate = LabelBatches(pixels, LabelSets({"class": ["a", "b"], "contrast": ["high", "low"]}, table))
-    weights, curve = tune(tmp_path, COSINE, eye, collate)
+    marked = smooth.copy()
+    marked[IMAGES:] = ~smooth[IMAGES:]
+    weights, curve = tune(tmp_path, LABELS, eye, label_batches(pixels, marked))
     losses = [entry["eval_loss"] for entry in curve if "eval_loss" in entry]
     best = STEPS * (1 + losses.index(min(losses)))
     assert best < STEPS * len(losses)
@@ -186,16 +186,30 @@ def test_no_progress_ends_the_stage_early_killed_or_not(tmp_path, kill_at):
     curve, _ = stand()
     assert curve[-1]["step"] == 4 * STEPS  # the first evaluation and three without progress
     rates = [entry["learning_rate"] for entry in curve if "loss" in entry]
-    assert rates == pytest.approx([1e-30, 1e-30, 1e-30, 5e-31])
+    steps = 10 * STEPS - 3  # after a warm-up of three
+    falling = [(1 + math.cos(math.pi * (STEPS * i - 3) / steps)) / 2 for i in (1, 2, 3, 4)]
+    halved = [1, 1, 1 / 2, 1 / 4]
+    assert rates == pytest.approx([1e-30 * f * h for f, h in zip(falling, halved, strict=True)], rel=1e-3)
     again, progress = stand()
     assert again == curve and progress.tasks == {}
 
 
 def test_the_parts_of_the_loss_are_logged_and_sum_to_it(tmp_path):
-    _, curve = tune(tmp_path, PLATEAU, tiny_student, WordBatches())
+    _, curve = tune(tmp_path, WORDS, tiny_student, WordBatches())
     for entry in curve:
         if "loss" in entry:
             assert entry["loss"] == pytest.approx(entry["itc"] + entry["itm"] + entry["lm"], rel=1e-3)
+
+
+def test_validation_is_by_the_answers_alone(tmp_path):
+    """How well images and texts compare depends on which come together in a batch."""
+    both, answers = (
+        tune(tmp_path / name, WORDS, make, WordBatches())
+        for name, make in (("both", tiny_student), ("answers", lambda: tiny_student(itc=False, itm=False)))
+    )
+    first, alone = (next(e["eval_loss"] for e in curve if "eval_loss" in e) for _, curve in (both, answers))
+    assert first == pytest.approx(alone, rel=0.1)
+    assert next(e["loss"] for e in both[1]) > 1.3 * next(e["loss"] for e in answers[1])
 
 
 def test_a_half_written_checkpoint_is_removed_and_the_one_before_used(tmp_path, kind, undisturbed):

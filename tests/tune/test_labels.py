@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from micrographia.recipe import LabelsStage
-from micrographia.records import CANNOT_TELL, Claim, Conversation, Turn
+from micrographia.records import CANNOT_TELL, Claim, Conversation, Quantity, Turn
 from micrographia.students.views import dihedral
 from micrographia.students.vision import VisionConfig
-from micrographia.teach.levels import DIRECTIONS, direction_at
+from micrographia.teach.levels import DIRECTIONS, LEVELS, direction_at
 from micrographia.tune.labels import (
     FEWEST,
     UNKNOWN,
@@ -17,7 +17,7 @@ from micrographia.tune.labels import (
     label_sets,
     learn_labels,
 )
-from micrographia.tune.order import Draw
+from micrographia.tune.order import Draw, Order, Plain
 from micrographia.tune.precision import Precision
 from tests.students.tiny import SIDE
 from tests.tune.small import Counting, noise
@@ -35,6 +35,12 @@ def about(identity, *claims):
     return Conversation(id="b" * 64, micrographs=(identity,), claims=claims, **fields)
 
 
+def facts_of(**values):
+    """Facts of one image: what is measured, and its class."""
+    kinds = {subject: "label" if subject == "class" else "measured" for subject in values}
+    return {subject: claim(kinds[subject], subject, value) for subject, value in values.items()}
+
+
 def test_facts_are_what_the_pixels_show():
     conversations = [
         about(ID, claim("label", "class", "Tips"), claim("metadata", "technique", "SEM")),
@@ -42,7 +48,8 @@ def test_facts_are_what_the_pixels_show():
         about("c" * 64, claim("measured", "direction", CANNOT_TELL), claim("prior", "use", "probes")),
         about("d" * 64, claim("measured", "contrast", "low")),
     ]
-    assert facts_by_micrograph(conversations) == {
+    facts = facts_by_micrograph(conversations)
+    assert {identity: {s: c.value for s, c in image.items()} for identity, image in facts.items()} == {
         ID: {"class": "Tips", "contrast": "high"},
         "d" * 64: {"contrast": "low"},
     }
@@ -50,36 +57,82 @@ def test_facts_are_what_the_pixels_show():
 
 def test_a_value_of_few_training_images_is_unknown():
     levels = ["low"] * FEWEST + ["high"] * FEWEST + ["moderate"] * (FEWEST - 1)
-    facts = [{"contrast": level} for level in levels] + [{}]
+    facts = [facts_of(contrast=level) for level in levels] + [{}]
     sets = label_sets(facts, range(len(facts)))
     assert sets.values == {"contrast": ["high", "low"]}
     assert sets.table[:, 0].tolist() == [1] * FEWEST + [0] * FEWEST + [UNKNOWN] * FEWEST
 
 
 def test_a_class_is_kept_however_rare_but_only_if_training_has_it():
-    facts = [{"class": label} for label in ["Tips", "Powder", "Powder", "Films"]]
+    facts = [facts_of(**{"class": label}) for label in ["Tips", "Powder", "Powder", "Films"]]
     sets = label_sets(facts, [0, 1, 2])
     assert sets.values == {"class": ["Powder", "Tips"]}
     assert sets.table[:, 0].tolist() == [1, 0, 0, UNKNOWN]
 
 
 def test_counting_looks_at_training_images_only():
-    facts = [{"contrast": "low"}] * FEWEST + [{"contrast": "high"}] * 50
+    facts = [facts_of(contrast="low")] * FEWEST + [facts_of(contrast="high")] * 50
     assert label_sets(facts, range(FEWEST)).values == {}
 
 
 def test_a_set_with_one_value_is_no_set():
-    sets = label_sets([{"class": "Tips", "contrast": "low"}] * 20, range(20))
+    sets = label_sets([facts_of(**{"class": "Tips"}, contrast="low")] * 20, range(20))
     assert (sets.values, sets.table.shape) == ({}, (20, 0))
 
 
 def test_columns_are_in_alphabetical_order():
-    facts = [{"lines": "few", "class": "A", "contrast": "low"}] * FEWEST
-    facts += [{"lines": "many", "class": "B", "contrast": "high"}] * FEWEST
+    facts = [facts_of(lines="few", **{"class": "A"}, contrast="low")] * FEWEST
+    facts += [facts_of(lines="many", **{"class": "B"}, contrast="high")] * FEWEST
     sets = label_sets(facts, range(len(facts)))
     assert list(sets.values) == ["class", "contrast", "lines"]
     assert [sets.column(name) for name in sets.values] == [0, 1, 2]
     assert VisionConfig(labels=sets.values).labels == sets.values
+
+
+# Amounts
+
+
+def measured(subject, number):
+    """Facts of an image whose level was read from a number."""
+    level = claim("measured", subject, LEVELS[subject].level(number))
+    return {subject: level.model_copy(update={"quantity": Quantity(value=number)})}
+
+
+def test_a_level_that_was_read_from_a_number_is_learnt_as_the_number():
+    numbers = np.linspace(5, 60, 24)
+    sets = label_sets([measured("contrast", n) for n in numbers] + [{}], range(20))
+    assert sets.values == {"contrast": ["low", "moderate", "high"]}  # in order, and also who has no image
+    mean, deviation = numbers[:20].mean(), numbers[:20].std()
+    assert sets.amounts[:24, 0] == pytest.approx((numbers - mean) / deviation, abs=1e-5)
+    assert sets.cuts["contrast"] == pytest.approx((np.array([20, 40]) - mean) / deviation)
+    assert np.isnan(sets.amounts[24, 0]) and sets.table[24, 0] == UNKNOWN
+
+
+def test_a_number_of_many_magnitudes_is_learnt_on_a_logarithmic_scale():
+    numbers = np.array([0, 1, 2, 4, 4.5, 5, 9, 12, 15, 19, 25, 90, 300, 500, 2000, 4000])
+    sets = label_sets([measured("dark spots", n) for n in numbers], range(16))
+    assert np.isfinite(sets.amounts).all() and sets.amounts.max() < 2.5
+    assert (np.diff(sets.amounts[:, 0]) > 0).all()
+
+
+@pytest.mark.parametrize("subject", LEVELS)
+def test_amounts_lie_between_the_cuts_of_their_level(subject):
+    """So whoever reads the amount rightly tells the level rightly."""
+    low, high = LEVELS[subject].thresholds
+    numbers = np.concatenate([np.linspace(0, 2 * high, 38), [low, high]])
+    sets = label_sets([measured(subject, n) for n in numbers], range(len(numbers)))
+    read = np.searchsorted(sets.cuts[subject], sets.amounts[:38, 0], side="right")
+    assert read.tolist() == sets.table[:38, 0].tolist()
+
+
+def test_an_amount_goes_with_the_whole_image_and_not_with_a_crop():
+    facts = [facts_of(**{"class": "AB"[i % 2]}) | measured("contrast", 10 + i) for i in range(20)]
+    collate = LabelBatches(noise(20), label_sets(facts, range(20)))
+    batch = collate([Draw(i, 5) for i in range(20)])
+    assert batch["amounts"][0::2].isnan().all()
+    assert torch.equal(batch["amounts"][1::2], torch.from_numpy(collate.sets.amounts[1::2]))
+    plain = collate([Draw(i, None) for i in range(20)])
+    assert torch.equal(plain["amounts"], torch.from_numpy(collate.sets.amounts))
 
 
 # Views
@@ -104,10 +157,11 @@ def stripes():
     """Images of all four directions with their labels; two classes."""
     pixels = np.stack([striped(45 * (i // 2 % 4)) for i in range(40)])[:, None]
     facts = [
-        {"class": f"kind {i % 2}", "direction": DIRECTIONS[i // 2 % 4], "lines": "many"} for i in range(40)
+        facts_of(
+            **{"class": f"kind {i % 2}"}, direction=DIRECTIONS[i // 2 % 4], lines="many" if i % 3 else "few"
+        )
+        for i in range(40)
     ]
-    for i in range(0, 40, 3):
-        facts[i]["lines"] = "few"
     return LabelBatches(pixels, label_sets(facts, range(40)))
 
 
@@ -151,7 +205,7 @@ def test_the_cropped_half_teaches_its_class_only(stripes):
 
 
 def test_without_classes_every_image_is_whole_and_keeps_its_facts():
-    facts = [{"contrast": "high" if i % 2 else "low"} for i in range(20)]
+    facts = [facts_of(contrast="high" if i % 2 else "low") for i in range(20)]
     collate = LabelBatches(noise(20), label_sets(facts, range(20)))
     batch = collate([Draw(i, 3) for i in range(20)])
     assert batch["labels"][:, 0].tolist() == [1 - i % 2 for i in range(20)]
@@ -159,7 +213,7 @@ def test_without_classes_every_image_is_whole_and_keeps_its_facts():
 
 
 def test_an_unknown_direction_stays_unknown():
-    facts = [{"direction": DIRECTIONS[i % 4]} if i < 20 else {} for i in range(24)]
+    facts = [facts_of(direction=DIRECTIONS[i % 4]) if i < 20 else {} for i in range(24)]
     collate = LabelBatches(noise(24), label_sets(facts, range(24)))
     labels = collate([Draw(i, 9) for i in range(24)])["labels"][:, 0]
     assert (labels[20:] == UNKNOWN).all() and (labels[:20] != UNKNOWN).all()
@@ -181,13 +235,13 @@ def test_an_eye_learns_to_tell_smooth_from_rough(tmp_path):
     """Not a benchmark: where a few steps do not tell noise from soft stripes, something is broken."""
     pixels = noise(48)
     pixels[::2, 0] = striped(30)
-    facts = [{"class": "smooth" if i % 2 == 0 else "rough"} for i in range(48)]
+    facts = [facts_of(**{"class": "smooth" if i % 2 == 0 else "rough"}) for i in range(48)]
     eye = VisionConfig(
         image_size=SIDE, patch_size=16, hidden_size=32, key_size=8, window=2, local_layers=1, global_layers=1
     )
     model, curve = learn_labels(
-        *(eye, label_sets(facts, range(40)), pixels, range(40), range(40, 48)),
-        *(LabelsStage(epochs=6, batch=8), 0, tmp_path, Precision(False, "tests"), Counting()),
+        *(eye, label_sets(facts, range(40)), pixels, Order(range(40), 6, 0), Plain(range(40, 48))),
+        *(LabelsStage(batch=8), tmp_path, Precision(False, "tests"), Counting()),
     )
     with torch.no_grad():
         logits = model.eval()(torch.from_numpy(pixels[40:].astype(np.float32))).logits["class"]

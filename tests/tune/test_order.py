@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from micrographia.tune.order import Draw, Order, Plain
+from micrographia.tune.order import MOST_ROUNDS, Draw, Order, Plain
 
 IMAGES = st.lists(st.integers(0, 1000), min_size=1, max_size=12, unique=True)
 
@@ -43,6 +43,19 @@ def test_no_two_draws_share_a_view():
     assert all(0 <= seed < 2**63 for seed in seeds)
     # The view is the seed modulo eight: all are equally frequent (five standard deviations of a binomial).
     assert all(abs(n - 750) < 5 * (6000 * 7 / 64) ** 0.5 for n in Counter(s % 8 for s in seeds).values())
+
+
+@given(images=st.integers(1, 300), epochs=st.integers(1, 60), batch=st.integers(1, 40))
+def test_rounds_are_few_and_leave_no_more_than_a_part_of_one(images, epochs, batch):
+    order = Order(range(images), epochs, 0)
+    rounds, steps = order.rounds(batch)
+    whole = max(1, len(order) // batch)
+    assert 1 <= rounds <= MOST_ROUNDS
+    assert whole - rounds < rounds * steps <= whole
+
+
+def test_a_round_is_an_epoch_where_epochs_are_few():
+    assert Order(range(120), 5, 0).rounds(8) == (5, 15)
 
 
 def test_the_plain_order_is_the_order_given():

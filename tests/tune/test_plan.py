@@ -5,7 +5,15 @@ import pytest
 from micrographia.errors import PlanError
 from micrographia.recipe import LabelsStage, TuneSection
 from micrographia.tune.collate import Text
-from micrographia.tune.plan import plan, with_texts, without_too_long
+from micrographia.tune.plan import (
+    FEWEST_EPOCHS,
+    LABEL_STEPS,
+    WORD_STEPS,
+    plan,
+    with_texts,
+    without_too_long,
+    word_order,
+)
 from micrographia.tune.precision import Precision
 from tests.students.tiny import tiny_student
 
@@ -21,8 +29,8 @@ def text(question, *answers):
 TEXTS = [{"vqa": [text(3, 4)], "caption": [text(2, 6, 9, None)]}] * 12
 
 
-def planned(parts=PARTS, texts=TEXTS, left_out=(), recipe=RECIPE, labelled=True):
-    return plan(parts, texts, left_out, tiny_student(), recipe, labelled, PRECISION)
+def planned(parts=PARTS, texts=TEXTS, left_out=(), recipe=RECIPE, locked=True):
+    return plan(parts, texts, left_out, tiny_student(), recipe, locked, PRECISION)
 
 
 def test_counts_are_those_of_the_data_and_the_recipe():
@@ -34,17 +42,25 @@ def test_counts_are_those_of_the_data_and_the_recipe():
     assert made.parameters == sum(p.numel() for p in tiny_student().parameters())
 
 
-@pytest.mark.parametrize(
-    ("recipe", "labelled"), [(RECIPE, False), (TuneSection(labels=LabelsStage(epochs=0)), True)]
-)
-def test_without_labels_the_eye_learns_with_the_words(recipe, labelled):
-    made = planned(recipe=recipe, labelled=labelled)
+def test_without_labels_the_eye_learns_with_the_words():
+    made = planned(locked=False)
     assert (made.label_steps, made.locked) == (0, False)
     assert "learns together with the words" in "\n".join(made.lines())
 
 
-def test_fewer_images_than_a_batch_are_a_step_an_epoch():
-    assert planned(recipe=TuneSection(epochs=3, batch=32)).steps == 3
+@pytest.mark.parametrize("images", [40, 500])
+def test_where_the_recipe_says_nothing_there_are_as_many_epochs_as_make_the_steps(images):
+    made = planned(parts=PARTS | {"train": list(range(images))}, texts=TEXTS * 50, recipe=TuneSection())
+    assert LABEL_STEPS <= made.label_steps < LABEL_STEPS + images / 16
+    assert WORD_STEPS <= made.steps < WORD_STEPS + images / 16
+
+
+def test_of_many_images_each_is_seen_some_times():
+    assert len(word_order(range(10_000), TuneSection())) == FEWEST_EPOCHS * 10_000
+
+
+def test_fewer_draws_than_a_batch_are_a_step():
+    assert planned(recipe=TuneSection(epochs=3, batch=32)).steps == 1
 
 
 def test_the_lines_say_it_all():
