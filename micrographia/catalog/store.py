@@ -320,11 +320,26 @@ def _micrographs_of(connection: Connection, paths: Sequence[str]) -> set[str]:
 
 
 def _merge(connection: Connection, identities: Iterable[str]) -> None:
-    """Bring the record of each micrograph up to what its sources tell now."""
+    """Bring the record of each micrograph up to what its sources tell now; who is another is taught anew.
+
+    One without a source stays as it is, unseen, until its file is back.
+    """
     for identity in sorted(identities):
-        as_read = connection.scalar(select(_micrographs.as_read).where(_micrographs.id == identity))
+        this = _micrographs.id == identity
+        row = connection.execute(select(_micrographs.as_read, _micrographs.record).where(this)).one()
         told = select(_sources.record).where(_sources.micrograph == identity).order_by(_sources.path)
-        sources = [Source.model_validate_json(row) for row in connection.scalars(told)]
-        merged = with_sources(Micrograph.model_validate_json(as_read or ""), sources)
-        row = update(tables.micrographs).where(_micrographs.id == identity)
-        connection.execute(row.values(label=merged.label, record=merged.model_dump_json()))
+        sources = [Source.model_validate_json(source) for source in connection.scalars(told)]
+        merged = with_sources(Micrograph.model_validate_json(row.as_read), sources)
+        record = merged.model_dump_json()
+        if sources and record != row.record:
+            connection.execute(
+                update(tables.micrographs).where(this).values(label=merged.label, record=record)
+            )
+            _forget_lessons(connection, identity)
+
+
+def _forget_lessons(connection: Connection, identity: str) -> None:
+    of_this = select(tables.conversations.c.id).where(tables.conversations.c.micrograph == identity)
+    connection.execute(delete(tables.answers).where(tables.answers.c.conversation.in_(of_this)))
+    for table in (tables.conversations, tables.lessons):
+        connection.execute(delete(table).where(table.c.micrograph == identity))

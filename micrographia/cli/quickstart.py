@@ -19,7 +19,7 @@ def quickstart(
     folder: Annotated[Path, typer.Argument(help="Where to do it.")] = Path("quickstart"),
     images_per_class: Annotated[
         int, typer.Option(min=9, help="Three are drawn of each specimen, and three specimens are needed.")
-    ] = 24,
+    ] = 36,
     quiet: Quiet = False,
 ) -> None:
     """See the whole story on two processor cores in minutes, with nothing downloaded.
@@ -44,5 +44,5 @@ def quickstart(
             images, images_per_class, size=(SIDE_PX, SIDE_PX), databars=False, progress=progress
         )
         ingest(workspace, [images], table, progress=progress)
-        evaluations = learn_and_evaluate(workspace, progress, say_nothing if quiet else say)
+        evaluations, _ = learn_and_evaluate(workspace, progress, say_nothing if quiet else say)
     show_all(evaluations)

@@ -12,7 +12,7 @@ from micrographia.cli.console import HERE, Lab, Quiet, at_work, say, say_nothing
 from micrographia.cli.evaluate import show_all
 from micrographia.cli.folds import folds_of
 from micrographia.cli.ingest import Labels, in_words, require_all_read
-from micrographia.errors import WorkspaceError
+from micrographia.errors import WorkLeftOut, WorkspaceError
 
 if TYPE_CHECKING:
     from micrographia.engine import Progress
@@ -46,23 +46,29 @@ def run(
             tell(in_words(summary))
         elif not workspace.catalog.micrographs():
             raise WorkspaceError(f"{lab} holds no micrographs", f"micrographia run --lab {lab} IMAGES")
-        evaluations = learn_and_evaluate(workspace, progress, tell)
+        evaluations, left_out = learn_and_evaluate(workspace, progress, tell)
     show_all(evaluations)
+    if left_out:
+        raise left_out
     if summary:
         require_all_read(summary)
 
 
 def learn_and_evaluate(
     workspace: Workspace, progress: Progress, tell: Callable[[str], None]
-) -> Sequence[Evaluation]:
-    """Every stage after ingest, for every fold."""
+) -> tuple[Sequence[Evaluation], WorkLeftOut | None]:
+    """Every stage after ingest, for every fold; and what could not be measured, to be raised at the end."""
     from micrographia.evaluate.run import evaluate
     from micrographia.teach.generate import teach
     from micrographia.tune.train import tune
 
-    teach(workspace, progress)
+    left_out = None
+    try:
+        teach(workspace, progress)
+    except WorkLeftOut as error:
+        left_out = error
     evaluations = []
     for fold in folds_of(workspace.recipe):
         tune(workspace, fold, progress, tell)
         evaluations.append(evaluate(workspace, fold, progress))
-    return evaluations
+    return evaluations, left_out

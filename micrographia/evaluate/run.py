@@ -10,7 +10,7 @@ from pathlib import Path
 
 from micrographia.assistant import Assistant
 from micrographia.engine import SILENT, Progress
-from micrographia.errors import WorkspaceError
+from micrographia.errors import StudentError, WorkspaceError
 from micrographia.evaluate import exam as exams
 from micrographia.evaluate import report as reports
 from micrographia.evaluate import scoring
@@ -41,11 +41,12 @@ class Evaluation:
 def evaluate(workspace: Workspace, fold: int | None = None, progress: Progress = SILENT) -> Evaluation:
     """Ask the student about every test image, score it beside its baselines, and write the report.
 
-    What was answered before is not asked again. Raises StudentError where there is no student,
-    WorkspaceError where there is nothing to ask.
+    What was answered before is not asked again. Raises StudentError where there is no student, or one that
+    has seen an image of the test; WorkspaceError where there is nothing to ask.
     """
     assistant = Assistant.load(workspace.student_folder(fold))
     exam = exam_of(workspace, fold or 0)
+    _require_unseen(exam, assistant.card)
     training = _training(workspace, assistant, fold or 0, progress)
     embeddings = exams.embed(assistant, workspace.objects, exam.micrographs, progress)
     systems = {
@@ -74,6 +75,17 @@ def exam_of(workspace: Workspace, fold: int) -> Exam:
     if not exam.micrographs:
         raise WorkspaceError("no image of the test part has a conversation", "run the teach stage first")
     return exam
+
+
+def _require_unseen(exam: Exam, card: Card) -> None:
+    seen = {*card.seen}
+    known = [m.name for m in exam.micrographs if m.id in seen]
+    if known:
+        raise StudentError(
+            f"the student was tuned with {len(known)} of {len(exam.micrographs)} images that are now the "
+            f"test, {known[0]} among them",
+            "the images were divided anew since: run the tune stage again",
+        )
 
 
 def _training(workspace: Workspace, assistant: Assistant, fold: int, progress: Progress) -> Training:
@@ -118,7 +130,9 @@ def _write(
     folder = workspace.report_folder(fold)
     folder.mkdir(parents=True, exist_ok=True)
     table = folder / "scores.json"
-    table.write_text(json.dumps([s.model_dump() for s in scores], ensure_ascii=False, indent=1), "utf-8")
+    draft = table.with_suffix(".part")
+    draft.write_text(json.dumps([s.model_dump() for s in scores], ensure_ascii=False, indent=1), "utf-8")
+    draft.replace(table)
     card = assistant.card
     report = reports.Report(
         workspace=workspace.folder.name,

@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 
 from micrographia.engine import SILENT, Progress
+from micrographia.errors import WorkLeftOut
 from micrographia.measure import METHOD_VERSION
 from micrographia.measure.run import measure
 from micrographia.records import Conversation, Micrograph, Turn
@@ -26,15 +27,19 @@ def teach(workspace: Workspace, progress: Progress = SILENT) -> int:
 
     Measures first what is not measured. What is done stays done, so a run that was killed goes on where it
     stopped. Raises RecipeError for a question set that does not exist, WorkspaceError for two classes with
-    one name, WorkLeftOut where an image could not be measured.
+    one name; at the end WorkLeftOut, naming images that could not be measured and so are not taught.
     """
     sets, seed = question_sets(workspace), workspace.recipe.teach.seed
     teacher = MeasuredTeacher()
     class_names(workspace.catalog.labels())
-    measure(workspace, progress)
+    left_out: WorkLeftOut | None = None
+    try:
+        measure(workspace, progress)
+    except WorkLeftOut as error:
+        left_out = error
     course = course_id(teacher, sets, seed)
-    missing = workspace.catalog.untaught(course)
     measurements = workspace.catalog.measurements(METHOD_VERSION)
+    missing = [m for m in workspace.catalog.untaught(course) if m.id in measurements]
     progress.begin("teaching", len(missing), "images")
     for start in range(0, len(missing), BATCH):
         batch = missing[start : start + BATCH]
@@ -44,6 +49,8 @@ def teach(workspace: Workspace, progress: Progress = SILENT) -> int:
         workspace.catalog.record_lessons(course, lessons)
         progress.advance(len(batch))
     progress.end()
+    if left_out:
+        raise left_out
     return len(missing)
 
 

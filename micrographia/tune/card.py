@@ -30,6 +30,8 @@ class Card(Record):
     """The plan that was printed before the first step."""
     images: int = Field(ge=1)
     """Training images."""
+    seen: tuple[str, ...]
+    """Ids of the micrographs it was trained or chosen with: none of them can be an image to test it on."""
     label_curve: tuple[dict[str, float], ...] = ()
     curve: tuple[dict[str, float], ...] = ()
     """What was logged: step, loss and its parts, eval_loss, learning_rate."""

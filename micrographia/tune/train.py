@@ -86,22 +86,23 @@ def tune(
 
 def _corpus(workspace: Workspace, fold: int) -> Corpus:
     catalog = workspace.catalog
-    micrographs = catalog.micrographs()
     conversations = list(catalog.conversations(current_course(workspace)))
     if not conversations:
         raise PlanError("there are no conversations of the recipe's course", "run the teach stage first")
     part_of = catalog.parts(fold)
     taught = {c.micrographs[0] for c in conversations}
+    micrographs = [m for m in catalog.micrographs() if m.id in taught]
     parts: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
     for row, micrograph in enumerate(micrographs):
-        if micrograph.id in taught and micrograph.id in part_of:
+        if micrograph.id in part_of:
             parts[part_of[micrograph.id]].append(row)
     return Corpus(micrographs, conversations, parts)
 
 
 def _fingerprint(workspace: Workspace, corpus: Corpus) -> str:
     recipe = workspace.recipe.tune.model_dump_json(exclude={"name"})
-    content = [str(VERSION), recipe, *(c.id for c in corpus.conversations), json.dumps(corpus.parts)]
+    texts = (f"{c.id} {c.prompt} {c.answer}" for c in corpus.conversations)
+    content = [str(VERSION), recipe, *texts, json.dumps(corpus.parts)]
     return hashlib.sha256("\n".join(content).encode()).hexdigest()
 
 
@@ -220,6 +221,9 @@ def _card(
         recipe=workspace.recipe.model_dump_json(),
         plan=plan_text,
         images=len(corpus.parts["train"]),
+        seen=tuple(
+            corpus.micrographs[row].id for part in ("train", "validation") for row in corpus.parts[part]
+        ),
         label_curve=tuple(label_curve),
         curve=tuple(curve),
     )

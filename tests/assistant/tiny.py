@@ -28,6 +28,7 @@ def card(**changes):
         "recipe": "",
         "plan": "",
         "images": 1,
+        "seen": (),
     }
     return Card(**{**content, **changes})
 

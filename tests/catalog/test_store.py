@@ -173,6 +173,19 @@ def test_what_is_missing_shrinks_as_work_is_done(catalog):
     assert len(catalog.untaught("another course")) == 5
 
 
+def test_what_is_now_said_of_an_image_is_taught_anew(catalog):
+    """Its conversations and their answers speak of what it was thought to be."""
+    fill(catalog, 2, label="Fibres")
+    catalog.record_lessons("c", {identity(i): [conversation(1, i)] for i in range(2)})
+    catalog.record_answers("s", {conversation(1, i).id: answer(i) for i in range(2)})
+    catalog.record([taken(0, label="Tips")])
+    assert [m.id for m in catalog.untaught("c")] == [identity(0)]
+    assert list(catalog.conversations("c")) == [conversation(1, 1)]
+    assert catalog.answers("s") == {conversation(1, 1).id: answer(1)}
+    catalog.record([taken(1, label="Fibres"), taken(1, "copy.png", label="Fibres")])
+    assert list(catalog.conversations("c")) == [conversation(1, 1)]
+
+
 def test_conversations_of_a_part_and_of_a_task(catalog):
     fill(catalog, 6)
     catalog.divide(0.3, 0.3, 0)

@@ -13,6 +13,7 @@ from micrographia.evaluate.scoring import CLASSIFICATION, DIFFERENCE, FACTS, fac
 from micrographia.records import Score
 from micrographia.teach.claims import read_claims
 from micrographia.teach.generate import current_course
+from micrographia.tune.card import CARD
 from micrographia.workspace import RECIPE, open_workspace
 from tests.evaluate.test_report import Page
 
@@ -137,6 +138,8 @@ def test_near_duplicates_are_one_group(evaluated, again):
 def test_a_fold_is_asked_about_its_own_test_images(lab):
     change_recipe(lab, "split: {", "split: {folds: 3, ")
     (lab / "students" / "small").rename(lab / "students" / "small-fold1")
+    card = json.loads((lab / "students" / "small-fold1" / CARD).read_text("utf-8")) | {"seen": []}
+    (lab / "students" / "small-fold1" / CARD).write_text(json.dumps(card), "utf-8")
     with open_workspace(lab) as workspace:
         workspace.catalog.divide_into_folds(3, 0.2, 0)
         made = evaluate(workspace, fold=1)
@@ -152,6 +155,23 @@ def test_without_a_student_there_is_nothing_to_evaluate(workspace, lab):
     with pytest.raises(StudentError, match="there is no student in"):
         evaluate(workspace)
     assert not (lab / "reports").exists()
+
+
+def test_a_student_is_not_tested_on_what_it_was_tuned_with(workspace, lab, prompts):
+    """The images were divided anew, and the student is that of the division before."""
+    workspace.catalog.divide_into_folds(3, 0.2, 0)
+    parts = ({m.id for m in workspace.catalog.micrographs("test", fold)} for fold in range(3))
+    seen = {*Assistant.load(lab / "students" / "small").card.seen}
+    assert seen
+    fold, known = next((k, len(test & seen)) for k, test in enumerate(parts) if test & seen)
+    (lab / "students" / "small").rename(lab / "students" / f"small-fold{fold}")
+    change_recipe(lab, "split: {", "split: {folds: 3, ")
+    with (
+        open_workspace(lab) as again,
+        pytest.raises(StudentError, match=f"tuned with {known} of .*tune stage"),
+    ):
+        evaluate(again, fold)
+    assert prompts == [] and not (lab / "reports").exists()
 
 
 def test_without_a_test_part_there_is_nothing_to_ask(workspace, lab, prompts):

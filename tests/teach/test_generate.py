@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from micrographia.errors import RecipeError, WorkspaceError
+from micrographia.errors import RecipeError, WorkLeftOut, WorkspaceError
 from micrographia.teach import generate
 from micrographia.teach.generate import current_course, teach
 from tests.measure.drawn import discs
@@ -67,6 +67,16 @@ def test_a_run_that_ends_in_the_middle_goes_on_where_it_stopped(tmp_path, monkey
     assert 0 < len(kept(broken)) < len(kept(whole))
     assert teach(broken) == 4
     assert kept(broken) == kept(whole)
+
+
+def test_an_image_that_cannot_be_measured_is_named_and_the_rest_is_taught(tmp_path):
+    workspace = drawn_workspace(tmp_path)
+    lost = workspace.catalog.micrographs()[2]
+    (workspace.folder / "objects" / lost.id[:2] / lost.id[2:]).unlink()
+    with pytest.raises(WorkLeftOut, match=lost.name):
+        teach(workspace)
+    assert len({c.micrographs for c in kept(workspace)}) == 5
+    assert [m.id for m in workspace.catalog.untaught(current_course(workspace))] == [lost.id]
 
 
 def test_questions_about_the_header_carry_it(tmp_path):
