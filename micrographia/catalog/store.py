@@ -24,6 +24,9 @@ Value = TypeVar("Value")
 IDS_PER_QUERY = 500
 """Databases bound the number of parameters of one statement."""
 
+UNTAUGHT = ("group", "notes")
+"""What is known of a micrograph and no lesson speaks of."""
+
 _micrographs = tables.micrographs.c
 _sources = tables.sources.c
 _HAS_A_SOURCE = exists().where(_sources.micrograph == _micrographs.id)
@@ -329,12 +332,13 @@ def _merge(connection: Connection, identities: Iterable[str]) -> None:
         row = connection.execute(select(_micrographs.as_read, _micrographs.record).where(this)).one()
         told = select(_sources.record).where(_sources.micrograph == identity).order_by(_sources.path)
         sources = [Source.model_validate_json(source) for source in connection.scalars(told)]
+        if not sources:
+            continue
+        before = Micrograph.model_validate_json(row.record)
         merged = with_sources(Micrograph.model_validate_json(row.as_read), sources)
-        record = merged.model_dump_json()
-        if sources and record != row.record:
-            connection.execute(
-                update(tables.micrographs).where(this).values(label=merged.label, record=record)
-            )
+        changed = update(tables.micrographs).where(this)
+        connection.execute(changed.values(label=merged.label, record=merged.model_dump_json()))
+        if before.model_copy(update={name: getattr(merged, name) for name in UNTAUGHT}) != merged:
             _forget_lessons(connection, identity)
 
 

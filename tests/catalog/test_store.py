@@ -182,7 +182,7 @@ def test_what_is_now_said_of_an_image_is_taught_anew(catalog):
     assert [m.id for m in catalog.untaught("c")] == [identity(0)]
     assert list(catalog.conversations("c")) == [conversation(1, 1)]
     assert catalog.answers("s") == {conversation(1, 1).id: answer(1)}
-    catalog.record([taken(1, label="Fibres"), taken(1, "copy.png", label="Fibres")])
+    catalog.record([taken(1, label="Fibres", group="s1"), taken(1, "copy.png", label="Fibres")])
     assert list(catalog.conversations("c")) == [conversation(1, 1)]
 
 
