@@ -80,7 +80,8 @@ def apply(
     """Outcomes of ``function`` over ``items``, in their order.
 
     With more than one worker the function, the items and the results must be picklable, and a worker ends
-    when this process is killed.
+    when this process is killed. Workers import the calling script anew, which needs the usual
+    ``if __name__ == "__main__":`` around what it does.
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}, at least 1 is needed")

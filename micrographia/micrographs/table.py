@@ -98,14 +98,15 @@ def assign(table: Table, found: Sequence[Found]) -> tuple[dict[str, Told], tuple
 
     A row is compared with the files that were found, never opened. Raises ``RecipeError`` where it fits two.
     """
+    here = table.path.resolve().parent
     fitting: dict[str, set[str]] = defaultdict(set)
     for file in found:
-        for name in _names(file, table.path.resolve().parent):
+        for name in _names(file, here):
             fitting[name].add(file.text)
     told: dict[str, Told] = {}
     missing: list[str] = []
     for name, row in table.rows.items():
-        files = sorted(fitting.get(_comparable(name), ()))
+        files = sorted(fitting.get(_comparable(name)) or fitting.get(_without_links(name, here), ()))
         if len(files) > 1:
             several = " and ".join(files[:3])
             raise RecipeError(
@@ -129,6 +130,14 @@ def _names(file: Found, table_folder: Path) -> set[str]:
         *(file.path.relative_to(folder) for folder in folders),
     ]
     return {_comparable(readable(path)) for path in paths}
+
+
+def _without_links(name: str, table_folder: Path) -> str:
+    """The whole path that a row means, links followed as they are for the files."""
+    try:
+        return _comparable(readable((table_folder / _comparable(name)).resolve()))
+    except (OSError, ValueError, RuntimeError):  # no path, or links in a circle
+        return ""
 
 
 def _comparable(name: str) -> str:

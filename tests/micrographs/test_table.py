@@ -1,6 +1,7 @@
 """The lab's table: what it may say, and that a wrong cell is named before anything starts."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -117,6 +118,22 @@ def test_a_row_finds_its_file_by_name_or_path(tmp_path, images, name):
     told, missing = assign(read_table(table(tmp_path, f"file,label\n{name},Tips\n")), images)
     assert {path.rpartition("/")[2]: t.label for path, t in told.items()} == {"b.png": "Tips"}
     assert missing == ()
+
+
+@pytest.mark.parametrize("name", ["{link}/one/a.png", "link/one/a.png", "link\\one\\a.png"])
+def test_a_row_finds_its_file_through_a_link(tmp_path, images, name):
+    """Links are followed for files, so they are for rows."""
+    (tmp_path / "link").symlink_to(tmp_path / "images")
+    rows = read_table(table(tmp_path, f"file,label\n{name.format(link=tmp_path / 'link')},X\n"))
+    told, missing = assign(rows, find_files([tmp_path / "link"]))
+    assert [Path(path).name for path in told] == ["a.png"] and missing == ()
+
+
+@pytest.mark.parametrize("name", ["a\0b.png", "circle/a.png"])
+def test_a_row_that_is_no_path_is_listed(tmp_path, images, name):
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    rows = read_table(table(tmp_path, json.dumps({"file": name, "label": "X"}), "t.jsonl"))
+    assert assign(rows, images)[1] == (name,)
 
 
 def test_accents_composed_or_not(tmp_path, images):
