@@ -102,7 +102,8 @@ def spread(files: Sequence[Path], images_per_class: int | None) -> list[Path]:
     kept: list[Path] = []
     for folder in sorted({file.parent for file in files}):
         here = [file for file in files if file.parent == folder]
-        kept += here[:: max(1, len(here) // images_per_class)]
+        count = min(images_per_class, len(here))
+        kept += [here[i * len(here) // count] for i in range(count)]
     return kept
 
 

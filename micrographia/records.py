@@ -184,6 +184,10 @@ class Measurement(Record):
         return self
 
 
+CLASS = "class"
+"""The subject of claims, and the name of the label set, that name the class."""
+
+
 class Claim(Record):
     """One fact that a sentence rests on, with where it comes from.
 
@@ -202,6 +206,11 @@ class Claim(Record):
     directional: bool = False
     start: int = Field(ge=0)
     end: int = Field(ge=0)
+
+    @property
+    def seen(self) -> bool:
+        """Whether pixels show it: a class or a measured fact, no header's, nothing that cannot be told."""
+        return self.kind in ("label", "measured") and self.value != CANNOT_TELL
 
 
 class Turn(Record):

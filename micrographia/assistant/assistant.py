@@ -83,6 +83,10 @@ class Assistant:
         answer = self.model.generation_config.max_new_tokens
         return int(self.model.config.max_position_embeddings - answer)
 
+    def reads(self, question: str) -> bool:
+        """Whether the question is short enough to be asked."""
+        return len(self.processor.question(question)) <= self.longest_question
+
     def answer(
         self, images: Sequence[Image], questions: Sequence[str], image_index: Sequence[int] | None = None
     ) -> list[str]:

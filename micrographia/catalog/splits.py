@@ -65,6 +65,11 @@ def divide_into_folds(images: Sequence[Bound], folds: int, validation: float, se
     return divisions
 
 
+def groups(images: Iterable[Bound]) -> dict[str, str]:
+    """For each image the id of the first of all that it is bound to, at one or more removes."""
+    return {image.id: bound[0].id for bound in _bind(images) for image in bound}
+
+
 def _assign(images: Iterable[Bound], shares: Mapping[str, float], seed: int) -> Division:
     """Whole groups to parts: those with a part keep it, the others go where most is missing."""
     groups = _bind(images)

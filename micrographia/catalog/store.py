@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Exists, Select, and_, delete, exists, func, s
 from micrographia.catalog import tables
 from micrographia.catalog.connect import connect, insert_new, insert_or_replace
 from micrographia.catalog.merge import with_sources
-from micrographia.catalog.splits import Bound, Division, divide, divide_into_folds
+from micrographia.catalog.splits import Bound, Division, divide, divide_into_folds, groups
 from micrographia.records import Answer, Conversation, Measurement, Micrograph, Source
 
 Value = TypeVar("Value")
@@ -81,6 +81,13 @@ class Catalog:
         query = select(_micrographs.id, _micrographs.cluster).where(_micrographs.cluster.is_not(None))
         with self._engine.connect() as connection:
             return {row.id: row.cluster for row in connection.execute(query)}
+
+    def groups(self) -> dict[str, str]:
+        """One name for all images that specimens and look-alikes bind together, by image.
+
+        They are not independent of each other, and a split never parts them.
+        """
+        return groups(self._bound())
 
     def set_clusters(self, clusters: Mapping[str, str]) -> None:
         """Replace all near-duplicate clusters."""

@@ -66,6 +66,7 @@ def learn_and_evaluate(
     try:
         teach(workspace, progress)
     except WorkLeftOut as error:
+        tell(str(error))
         left_out = error
     evaluations = []
     for fold in folds_of(workspace.recipe):

@@ -34,6 +34,8 @@ class Exam:
     micrographs: list[Micrograph]
     asked: dict[str, list[Conversation]]
     """By micrograph: its category, its caption, and questions drawn for it."""
+    too_long: int = 0
+    """Questions left out, because the student cannot read them to their end."""
 
     @property
     def conversations(self) -> list[Conversation]:
@@ -62,6 +64,15 @@ def set_exam(
             *draw.sample(questions, min(questions_per_image, len(questions))),
         ]
     return Exam([m for m in micrographs if m.id in asked], asked)
+
+
+def readable(exam: Exam, assistant: Assistant) -> Exam:
+    """The exam without the questions that are longer than the student reads."""
+    asked = {
+        identity: [c for c in about if assistant.reads(c.prompt)] for identity, about in exam.asked.items()
+    }
+    too_long = sum(len(exam.asked[identity]) - len(about) for identity, about in asked.items())
+    return Exam([m for m in exam.micrographs if asked[m.id]], asked, too_long)
 
 
 def sit(exam: Exam, assistant: Assistant, workspace: Workspace, blind: bool, progress: Progress) -> Answers:

@@ -45,7 +45,7 @@ def evaluate(workspace: Workspace, fold: int | None = None, progress: Progress =
     has seen an image of the test; WorkspaceError where there is nothing to ask.
     """
     assistant = Assistant.load(workspace.student_folder(fold))
-    exam = exam_of(workspace, fold or 0)
+    exam = exams.readable(exam_of(workspace, fold or 0), assistant)
     _require_unseen(exam, assistant.card)
     training = _training(workspace, assistant, fold or 0, progress)
     embeddings = exams.embed(assistant, workspace.objects, exam.micrographs, progress)
@@ -58,7 +58,7 @@ def evaluate(workspace: Workspace, fold: int | None = None, progress: Progress =
     references = references_of(workspace, exam)
     classes = sorted({*assistant.card.classes, *(m.label for m in exam.micrographs if m.label)})
     progress.begin("scoring", len(systems), "systems")
-    scores = tuple(scoring.scores(exam, systems, references, classes, _groups(workspace, exam)))
+    scores = tuple(scoring.scores(exam, systems, references, classes, workspace.catalog.groups()))
     progress.advance(len(systems))
     progress.end()
     return _write(workspace, fold, assistant, exam, systems[exams.STUDENT], references, classes, scores)
@@ -90,8 +90,9 @@ def _require_unseen(exam: Exam, card: Card) -> None:
 
 def _training(workspace: Workspace, assistant: Assistant, fold: int, progress: Progress) -> Training:
     catalog = workspace.catalog
-    micrographs = catalog.micrographs("train", fold)
-    conversations = catalog.conversations(current_course(workspace), "train", fold)
+    conversations = list(catalog.conversations(current_course(workspace), "train", fold))
+    taught = {c.micrographs[0] for c in conversations}
+    micrographs = [m for m in catalog.micrographs("train", fold) if m.id in taught]
     return Training(
         micrographs,
         exams.embed(assistant, workspace.objects, micrographs, progress),
@@ -109,12 +110,6 @@ def references_of(workspace: Workspace, exam: Exam) -> dict[str, list[str]]:
             texts = wordings(*asked(conversation), facts, conversation.length)
             references[conversation.id] = texts or [conversation.answer]
     return references
-
-
-def _groups(workspace: Workspace, exam: Exam) -> dict[str, str]:
-    """One name for all images of a specimen or a near-duplicate cluster, which are not independent."""
-    clusters = workspace.catalog.clusters()
-    return {m.id: m.group or clusters.get(m.id) or m.id for m in exam.micrographs}
 
 
 def _write(
@@ -146,6 +141,7 @@ def _write(
             "training images": card.images,
             "test images": len(exam.micrographs),
             "questions": len(exam.conversations),
+            **({"questions too long to be read": exam.too_long} if exam.too_long else {}),
         },
         notes=(
             f"Words of a text are counted after: {words.SIGNATURE}.",

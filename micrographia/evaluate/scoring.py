@@ -13,23 +13,21 @@ from micrographia.evaluate.exam import BLIND, STUDENT, Answers, Exam
 from micrographia.evaluate.metrics import text
 from micrographia.evaluate.metrics.classification import class_counts, macro_f1, top_k
 from micrographia.evaluate.metrics.facts import CheckedFact, check_facts, fact_counts
-from micrographia.records import CANNOT_TELL, Conversation, Score
+from micrographia.records import Conversation, Score
 from micrographia.teach.claims import read_claims
 
 TASKS = ("caption", "vqa")
 CLASSIFICATION, DIFFERENCE = "classification", f"{STUDENT} minus {BLIND}"
 FACTS = "facts right (class, presence, level)"
 
-SEEN = ("label", "measured")
-"""Kinds of claim that count as facts: what the pixels show. Limits and headers are right for everyone."""
-
 Checked = dict[str, tuple[CheckedFact, ...]]
 """By conversation."""
 
 
 def facts_of(conversation: Conversation) -> dict[str, str]:
-    """What the record says on the subjects of the conversation: value by subject."""
-    return {c.subject: c.value for c in conversation.claims if c.kind in SEEN and c.value != CANNOT_TELL}
+    """What the record says on the subjects of the conversation: value by subject. Only what pixels show:
+    limits and headers are right for everyone."""
+    return {c.subject: c.value for c in conversation.claims if c.seen}
 
 
 def check(exam: Exam, answers: Answers, labels: Sequence[str]) -> Checked:

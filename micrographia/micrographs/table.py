@@ -106,7 +106,7 @@ def assign(table: Table, found: Sequence[Found]) -> tuple[dict[str, Told], tuple
     told: dict[str, Told] = {}
     missing: list[str] = []
     for name, row in table.rows.items():
-        files = sorted(fitting.get(_comparable(name)) or fitting.get(_without_links(name, here), ()))
+        files = sorted(fitting.get(_comparable(name), fitting.get(_without_links(name, here), ())))
         if len(files) > 1:
             several = " and ".join(files[:3])
             raise RecipeError(

@@ -136,7 +136,8 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 parts |= self._compare(image_cls, image, itc_input_ids, itc_attention_mask, groups)
             image = _kept(image if image_index is None else rows_of(image, image_index), cache)
         if input_ids is None or (labels is not None and not self.config.lm):
-            return MVaEMaOutput(loss=_total(parts), **parts)
+            nothing = None if labels is None else 0 * image[0][0].sum()  # a batch with nothing to compare
+            return MVaEMaOutput(loss=_total(parts) if parts else nothing, **parts)
         hidden = self.text.decode(input_ids, attention_mask, position_ids, image, cache)
         if labels is None:
             logits = self.text.logits(hidden[:, -logits_to_keep:])

@@ -30,6 +30,9 @@ TEXTURE = len(SHARES) - 2 + 3 + 7 * BANDS
 LARGEST = 4.0
 """Standard deviations beyond which an unusual statistic counts no more."""
 
+ROUNDING = 1e-4
+"""Share of a statistic's size below which its spread over images is that of rounding."""
+
 _TINY = 1e-8
 
 
@@ -124,10 +127,12 @@ class Normalised(nn.Module):
         self.register_buffer("deviation", torch.ones(count))
 
     def settle(self, values: Tensor) -> None:
-        """Take the spread of ``values`` (images, n); what is the same in all of them stays at zero."""
+        """Take the spread of ``values`` (images, n); what is the same in all of them but for rounding stays
+        at zero."""
         deviation, mean = torch.std_mean(values, dim=0, correction=0)
         self.mean.copy_(mean)
-        self.deviation.copy_(deviation.where(deviation > _TINY, torch.ones_like(deviation)))
+        differs = deviation > ROUNDING * (1 + mean.abs())
+        self.deviation.copy_(deviation.where(differs, torch.ones_like(deviation)))
 
     def forward(self, values: Tensor) -> Tensor:
         """The same shape."""

@@ -34,12 +34,12 @@ def dihedral(images: Tensor, turns: Tensor, mirrored: Tensor) -> Tensor:
 
 
 def random_views(
-    images: Tensor, generator: torch.Generator, turn: Tensor, *, sides: tuple[float, float] = (0.7, 1.3)
+    images: Tensor, generator: torch.Generator, *, sides: tuple[float, float] = (0.7, 1.3)
 ) -> Views:
     """A random view of each image (B, C, H, W; square, in [-1, 1]).
 
-    A turn and mirror where ``turn`` (B,) allows it, and a square window with its side within ``sides`` of
-    the image's, scaled to full size; where the window is the larger, the image goes on mirrored at its
+    Turned and mirrored, and a square window with its side within ``sides`` of the image's, scaled to full
+    size; where the window is the larger, the image goes on mirrored at its
     edges. Sides on both matter: views that only enlarge make whole images, which the student is later
     asked about, look finer than anything it has learned from (Touvron 2019, arXiv:1906.06423).
 
@@ -47,8 +47,8 @@ def random_views(
     contrast stays true.
     """
     count = len(images)
-    turns = torch.randint(4, (count,), generator=generator) * turn
-    mirrored = (torch.rand(count, generator=generator) < 0.5) & turn
+    turns = torch.randint(4, (count,), generator=generator)
+    mirrored = torch.rand(count, generator=generator) < 0.5
     views = random_windows(dihedral(images, turns, mirrored), generator, sides)
     return Views(_exposed_as(images, views), turns, mirrored)
 

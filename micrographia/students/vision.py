@@ -14,10 +14,22 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from micrographia.errors import StudentError
-from micrographia.students.statistics import EXPOSURE, TEXTURE, Normalised, exposure, standardise, texture
+from micrographia.records import CLASS
+from micrographia.students.statistics import (
+    BANDS,
+    EXPOSURE,
+    TEXTURE,
+    Normalised,
+    exposure,
+    standardise,
+    texture,
+)
 
-CLASS = "class"
-"""The label set that is read from ``<cls>`` alone, so that it cannot depend on brightness or contrast."""
+STEM = 16
+"""Pixels along each side that the convolutional stem makes one cell of."""
+
+SMALLEST_SIDE = 64
+"""Pixels along each side, so that the coarsest octave of the statistics still has a direction."""
 
 SOFTNESS = 0.1
 """How near to a cut, in standard deviations of the amount, a level begins to be in doubt."""
@@ -66,6 +78,13 @@ class VisionConfig(PreTrainedConfig):
                 )
         if self.kind not in ("convolutional", "paper"):
             raise StudentError(f"vision kind is {self.kind!r}", "use 'convolutional' or 'paper'")
+        if self.kind == "convolutional" and self.patch_size != STEM:
+            raise StudentError(f"patch_size is {self.patch_size}", f"the convolutional stem makes {STEM}")
+        if self.image_size % 2**BANDS or self.image_size < SMALLEST_SIDE:
+            raise StudentError(
+                f"image_size is {self.image_size}",
+                f"the statistics take multiples of {2**BANDS} px from {SMALLEST_SIDE} on",
+            )
         if self.image_size % (self.patch_size * self.window):
             raise StudentError(
                 f"image_size {self.image_size} does not divide into patches of {self.patch_size} px "
@@ -227,8 +246,9 @@ class Amounts(nn.Module):
 class Findings(nn.Module):
     """What the eye finds, and its words for it: every label set becomes a token for the text stack to read.
 
-    The class is read from ``<cls>``. The levels of an amount lie between the set's ``cuts``, so that a few
-    hundred images place a level as exactly as they place the number. Other sets are read from all there is.
+    The class is read from ``<cls>`` alone, so that it cannot depend on brightness or contrast. The levels of
+    an amount lie between the set's ``cuts``, so that a few hundred images place a level as exactly as they
+    place the number. Other sets are read from all there is.
     """
 
     def __init__(self, config: VisionConfig) -> None:
@@ -265,6 +285,16 @@ class Findings(nn.Module):
                 logits[name] = self.heads[name](known)
         told = [logits[name].softmax(1) @ self.words[name] for name in self.labels]
         return logits, amounts, torch.stack(told, dim=1)
+
+
+def _statistics(pixel_values: Tensor) -> Tensor:
+    return torch.cat([exposure(pixel_values), texture(pixel_values)], dim=1)
+
+
+def _turned(pixel_values: Tensor) -> list[Tensor]:
+    """Four views in which every direction has its opposites, so that none is usual."""
+    mirrored = pixel_values.flip(3)
+    return [view for image in (pixel_values, mirrored) for view in (image, image.rot90(dims=(2, 3)))]
 
 
 def levels(amount: Tensor, cuts: list[float]) -> Tensor:
@@ -318,15 +348,15 @@ class VisionEncoder(VisionPreTrainedModel):
 
     @torch.no_grad()
     def settle(self, batches: Iterable[Tensor], amounts: Tensor | None = None) -> None:
-        """Get used to the training images (each batch as in ``forward``) and, where they are known, to the
-        ``amounts`` (n, sets with cuts; NaN is unknown) in them."""
-        seen = [(exposure(pixel_values), texture(pixel_values)) for pixel_values in batches]
-        light, surface = (torch.cat(column) for column in zip(*seen, strict=True))
+        """Get used to the training images (each batch as in ``forward``), turned and mirrored as well, and,
+        where they are known, to the ``amounts`` (n, sets with cuts; NaN is unknown) in them."""
+        seen = [torch.stack([_statistics(view) for view in _turned(batch)]) for batch in batches]
+        light, surface = torch.cat(seen, dim=1).flatten(0, 1).tensor_split([EXPOSURE], dim=1)
         self.usual_exposure.settle(light)
         self.usual_texture.settle(surface)
         if amounts is not None and self.findings is not None and self.findings.amounts is not None:
             statistics = torch.cat([self.usual_exposure(light), self.usual_texture(surface)], dim=1)
-            self.findings.amounts.settle(statistics, amounts)
+            self.findings.amounts.settle(statistics, amounts.repeat(len(seen[0]), 1))
 
     def forward(self, pixel_values: Tensor) -> VisionOutput:
         """Encode ``pixel_values`` (B, channels, image_size, image_size), in [-1, 1].
@@ -334,8 +364,10 @@ class VisionEncoder(VisionPreTrainedModel):
         Raises ``StudentError`` where the images have another shape.
         """
         self._check(pixel_values)
-        surface = self.usual_texture(texture(pixel_values))
-        statistics = torch.cat([self.usual_exposure(exposure(pixel_values)), surface], dim=1)
+        dtype = self.norm.weight.dtype
+        light = self.usual_exposure(exposure(pixel_values)).to(dtype)
+        surface = self.usual_texture(texture(pixel_values)).to(dtype)
+        statistics = torch.cat([light, surface], dim=1)
         x = standardise(pixel_values)[0].contiguous(memory_format=torch.channels_last)  # quicker to convolve
         x = self.embedding(x).permute(0, 2, 3, 1) + self.rows + self.columns
         x = self.local(x).flatten(1, 2)
@@ -394,4 +426,6 @@ class LabelledVision(VisionPreTrainedModel):
             told = ~amounts.isnan()
             if told.any():
                 terms.append(F.huber_loss(seen.amounts[told], amounts[told], delta=0.1) / 0.1)
-        return torch.stack(terms).sum() if terms else torch.zeros((), requires_grad=True)
+        if not terms:  # zero, on the right device and with a gradient
+            return 0 * torch.stack([logits.sum() for logits in findings.values()]).sum()
+        return torch.stack(terms).sum()

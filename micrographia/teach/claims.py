@@ -7,8 +7,8 @@ from collections.abc import Collection
 from functools import lru_cache
 
 from micrographia.errors import WorkspaceError
-from micrographia.records import Claim, Conversation, Turn
-from micrographia.teach.facts import CLASS, DIRECTION
+from micrographia.records import CLASS, Claim, Conversation, Turn
+from micrographia.teach.facts import DIRECTION
 from micrographia.teach.levels import DIRECTIONS, direction_at, turned_angle
 from micrographia.teach.lexicon import class_words, closed_phrases, phrases, told_patterns
 

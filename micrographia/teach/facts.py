@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from micrographia.records import CANNOT_TELL, Measurement, Micrograph, Quantity, Record
+from micrographia.records import CANNOT_TELL, CLASS, Measurement, Micrograph, Quantity, Record
 from micrographia.teach.levels import LEVELS, direction_at
 
-CLASS, DIRECTION = "class", "direction"
+DIRECTION = "direction"
 
 HEADER_SUBJECTS = ("image size", "bit depth", "pixel size", "field width", "technique", "voltage")
 """What the file's header or the lab's table tells, never the pixels."""

@@ -73,15 +73,13 @@ def conversations(
     micrograph: Micrograph, facts: Facts, sets: Sequence[QuestionSet], teacher: Teacher, seed: int
 ) -> Iterator[Conversation]:
     """Every question that the teacher can answer about the micrograph, answered at both lengths."""
+    course = course_id(teacher, sets, seed)
     for questions in sets:
         for question in questions.questions:
             for length in LENGTHS:
                 taught = teacher.answer(micrograph, facts, questions, question, length, seed)
                 if taught:
-                    identity = _digest(
-                        *(micrograph.id, questions.sha256, question.id, length),
-                        *(teacher.name, teacher.version, str(seed)),
-                    )
+                    identity = _digest(course, micrograph.id, questions.sha256, question.id, length)
                     phrasing = random.Random(identity).choice(question.ask)
                     prompt = prompt_for(question, facts, phrasing, length)
                     yield _conversation(

@@ -55,7 +55,8 @@ def texts_by_micrograph(
         text = Text(
             conversation.task, processor.question(conversation.prompt), _answers(conversation, processor)
         )
-        texts[conversation.micrographs[0]][conversation.task].append(text)
+        if any(text.answers):
+            texts[conversation.micrographs[0]][conversation.task].append(text)
     return {identity: dict(by_task) for identity, by_task in texts.items()}
 
 

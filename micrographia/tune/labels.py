@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from micrographia.engine import Progress
 from micrographia.recipe import LabelsStage
-from micrographia.records import CANNOT_TELL, Claim, Conversation
+from micrographia.records import CLASS, Claim, Conversation
 from micrographia.students.views import dihedral, random_views
-from micrographia.students.vision import CLASS, LabelledVision, VisionConfig
+from micrographia.students.vision import LabelledVision, VisionConfig
+from micrographia.teach.facts import DIRECTION
 from micrographia.teach.levels import DIRECTIONS, LEVELS, direction_at, turned_angle
 from micrographia.tune.fit import Curve, Stage, fit
 from micrographia.tune.order import Draw, Order, Plain
@@ -30,9 +31,6 @@ from micrographia.tune.precision import Precision
 
 UNKNOWN = -100
 """The column's value where a micrograph has no label of a set; no loss falls on it."""
-
-SEEN = ("label", "measured")
-"""Kinds of claim that the pixels themselves show; a header's facts are not to be guessed from pixels."""
 
 FEWEST = 5
 """A value that fewer training images have is not worth an output of its own."""
@@ -51,6 +49,10 @@ class LabelSets:
     cuts: dict[str, list[float]]
     amounts: NDArray[np.float32]
 
+    def known(self, rows: Sequence[int]) -> bool:
+        """Whether any image of ``rows`` has any label."""
+        return bool((self.table[list(rows)] != UNKNOWN).any())
+
     def column(self, name: str) -> int:
         """Where a set stands in the table."""
         return list(self.values).index(name)
@@ -61,7 +63,7 @@ def facts_by_micrograph(conversations: Iterable[Conversation]) -> dict[str, dict
     facts: dict[str, dict[str, Claim]] = defaultdict(dict)
     for conversation in conversations:
         for claim in conversation.claims:
-            if claim.kind in SEEN and claim.value != CANNOT_TELL:
+            if claim.seen:
                 facts[conversation.micrographs[0]][claim.subject] = claim
     return dict(facts)
 
@@ -80,8 +82,8 @@ def label_sets(facts: Sequence[Mapping[str, Claim]], training: Sequence[int]) ->
         subject: sorted(v for v, n in counts[subject].items() if subject == CLASS or n >= FEWEST)
         for subject in sorted(counts)
     }
-    if "direction" in values:
-        values["direction"] = list(DIRECTIONS)  # whole, so that every turned view has its value
+    if values.get(DIRECTION):
+        values[DIRECTION] = list(DIRECTIONS)  # whole, so that every turned view has its value
     values = {subject: known for subject, known in values.items() if len(known) > 1}
     graded = {subject: found for subject in values if (found := _graded(subject, facts, training))}
     values |= {subject: list(LEVELS[subject].values) for subject in graded}
@@ -142,11 +144,11 @@ class LabelBatches:
     def _views(
         self, pixels: torch.Tensor, labels: torch.Tensor, amounts: torch.Tensor, generator: torch.Generator
     ) -> dict[str, Any]:
-        views = random_views(pixels, generator, torch.ones(len(pixels), dtype=torch.bool))
+        views = random_views(pixels, generator)
         whole = dihedral(pixels, views.turns, views.mirrored)
         labels = labels.clone()
-        if "direction" in self.sets.values:
-            column = self.sets.column("direction")
+        if DIRECTION in self.sets.values:
+            column = self.sets.column(DIRECTION)
             labels[:, column] = self._after(labels[:, column], views.turns, views.mirrored)
         if CLASS in self.sets.values:
             facts = [i for i, name in enumerate(self.sets.values) if name != CLASS]

@@ -1,4 +1,4 @@
-"""Muon for the matrices of a student and AdamW for the rest: fewer steps than AdamW alone (docs/results.md)."""
+"""Muon for the matrices of a student and AdamW for the rest: fewer steps than AdamW alone."""
 
 from __future__ import annotations
 

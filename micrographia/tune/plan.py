@@ -36,6 +36,8 @@ class Plan:
     texts: int
     left_out: tuple[str, ...]
     """Texts that are longer than the student reads, with their lengths."""
+    untaught: int
+    """Images of the workspace that no conversation is about."""
     tokens_median: float
     tokens_longest: int
     image_tokens: int
@@ -57,11 +59,12 @@ class Plan:
         colour = "grey" if self.channels == 1 else "colour"
         weights = self.parameters * ADAM_BYTES / 2**20
         return [
-            f"images       {self.training} train, {self.validation} validation, {self.test} test (kept away)",
+            f"images       {self.training} train, {self.validation} validation, {self.test} test (kept away)"
+            + (f"; {self.untaught} left out, not taught" if self.untaught else ""),
             f"each image   {self.image_size} x {self.image_size} px, {colour}: {self.image_tokens} tokens",
             f"texts        {self.texts}; {self.tokens_median:.0f} tokens (median) to {self.tokens_longest}",
             f"left out     {len(self.left_out)} texts{''.join(f'; {text}' for text in self.left_out[:5])}",
-            f"student      {self.parameters / 1e6:.2f} M parameters; {weights:.0f} MiB with Adam's moments",
+            f"student      {self.parameters / 1e6:.2f} M parameters; at most {weights:.0f} MiB with moments",
             f"eye          {eye}",
             f"words        up to {self.steps} steps",
             f"arithmetic   {'bfloat16' if self.precision.bf16 else 'float32'}: {self.precision.reason}",
@@ -72,18 +75,14 @@ def plan(
     parts: Mapping[str, Sequence[int]],
     texts: Sequence[Texts],
     left_out: Sequence[str],
+    untaught: int,
     model: MVaEMaForConditionalGeneration,
     recipe: TuneSection,
     locked: bool,
     precision: Precision,
 ) -> Plan:
     """The plan of a run. Raises PlanError where there is nothing to learn from or to validate with."""
-    for part in ("train", "validation"):
-        if not parts[part]:
-            raise PlanError(
-                f"no image of the {part} part has a conversation that the student can read",
-                "ingest more images, or change split.validation and split.test in the recipe",
-            )
+    require_learners(parts)
     config: MVaEMaConfig = model.config
     labels, words = label_order(parts["train"], recipe), word_order(parts["train"], recipe)
     lengths = [text.length for image in texts for by_task in image.values() for text in by_task]
@@ -93,6 +92,7 @@ def plan(
         test=len(parts["test"]),
         texts=len(lengths),
         left_out=tuple(left_out),
+        untaught=untaught,
         tokens_median=float(np.median(lengths)),
         tokens_longest=max(lengths),
         image_tokens=config.vision_config.tokens,
@@ -104,6 +104,16 @@ def plan(
         locked=locked,
         precision=precision,
     )
+
+
+def require_learners(parts: Mapping[str, Sequence[int]]) -> None:
+    """Raises PlanError where there is nothing to learn from or to validate with."""
+    for part in ("train", "validation"):
+        if not parts[part]:
+            raise PlanError(
+                f"no image of the {part} part has a conversation that the student can read",
+                "ingest more images, tell fewer to be test, or change split.validation and split.test",
+            )
 
 
 def label_order(images: Sequence[int], recipe: TuneSection) -> Order:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -21,6 +23,19 @@ class Precision(NamedTuple):
 
     bf16: bool
     reason: str
+
+
+def choose_once(path: Path) -> Precision:
+    """The choice that lies in ``path``; where there is none, one that is made and kept there.
+
+    A training that goes on after a kill so goes on in the arithmetic in which it began.
+    """
+    if path.exists():
+        return Precision(**json.loads(path.read_text(encoding="utf-8")))
+    precision, draft = choose(), path.with_suffix(".part")
+    draft.write_text(json.dumps(precision._asdict()), encoding="utf-8")
+    draft.replace(path)
+    return precision
 
 
 def choose() -> Precision:

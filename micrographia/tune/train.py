@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from micrographia.engine import SILENT, Progress
-from micrographia.errors import PlanError
+from micrographia.errors import PlanError, StudentError
 from micrographia.recipe import TuneSection
 from micrographia.records import Conversation, Micrograph
 from micrographia.students.configuration import MVaEMaConfig
@@ -30,12 +30,19 @@ from micrographia.tune.fit import Curve, Stage, fit
 from micrographia.tune.labels import LabelSets, facts_by_micrograph, finding, label_sets, learn_labels
 from micrographia.tune.order import Plain
 from micrographia.tune.pixels import prepare, some_at_a_time
-from micrographia.tune.plan import label_order, plan, with_texts, without_too_long, word_order
-from micrographia.tune.precision import choose
+from micrographia.tune.plan import (
+    label_order,
+    plan,
+    require_learners,
+    with_texts,
+    without_too_long,
+    word_order,
+)
+from micrographia.tune.precision import choose_once
 from micrographia.tune.sight import PixelSight, Sight, look
 from micrographia.workspace import Workspace
 
-VERSION = 2
+VERSION = 3
 """Counts up when the same recipe and data make another student."""
 
 VOCABULARY = 2000
@@ -76,12 +83,20 @@ def tune(
     fingerprint = _fingerprint(workspace, corpus)
     folder = workspace.student_folder(fold)
     training = folder.parent / f".{folder.name}-training-{fingerprint[:12]}"
-    card = read_card(folder)
-    if card is None or card.fingerprint != fingerprint:
+    if _fingerprint_of(folder) != fingerprint:
         _tune(workspace, corpus, fingerprint, folder, training, progress, say)
     for left_behind in folder.parent.glob(f".{folder.name}-training-*"):
         shutil.rmtree(left_behind)
     return folder
+
+
+def _fingerprint_of(folder: Path) -> str | None:
+    """Of the student that is there; one of another version, whose card cannot be read, is made anew."""
+    try:
+        card = read_card(folder)
+    except StudentError:
+        return None
+    return card.fingerprint if card else None
 
 
 def _corpus(workspace: Workspace, fold: int) -> Corpus:
@@ -96,6 +111,7 @@ def _corpus(workspace: Workspace, fold: int) -> Corpus:
     for row, micrograph in enumerate(micrographs):
         if micrograph.id in part_of:
             parts[part_of[micrograph.id]].append(row)
+    require_learners(parts)
     return Corpus(micrographs, conversations, parts)
 
 
@@ -121,16 +137,17 @@ def _tune(
     pixels = prepare(workspace, corpus.micrographs, size, progress)
     processor = _processor(corpus, size, pixels.shape[1])
     sets = _label_sets(corpus)
-    locked = bool(sets.values) and recipe.labels.epochs != 0
+    locked = recipe.labels.epochs != 0 and sets.known(corpus.parts["validation"])
     vision = _vision(recipe.setting, pixels.shape[1])
     torch.manual_seed(recipe.seed)
     model = MVaEMaForConditionalGeneration(
         _config(recipe, processor, finding(vision, sets) if locked else vision)
     )
     texts, left_out = _texts(corpus, processor, model.config.max_position_embeddings)
-    precision = choose()
+    precision = choose_once(training / "precision.json")
     parts = with_texts(corpus.parts, texts)
-    planned = plan(parts, texts, left_out, model, recipe, locked, precision)
+    untaught = len(workspace.catalog.micrographs()) - len(corpus.micrographs)
+    planned = plan(parts, texts, left_out, untaught, model, recipe, locked, precision)
     for line in planned.lines():
         say(line)
 
@@ -144,7 +161,7 @@ def _tune(
         )
         model.vision.load_state_dict(eye.encoder.state_dict())
         model.vision.requires_grad_(False)
-        sight = look(model.vision, pixels, [*train, *validation], training / "features", progress)
+        sight = look(eye.encoder, pixels, [*train, *validation], training / "features", progress)
     else:
         model.vision.settle(some_at_a_time(pixels, train))
     curve = fit(
@@ -155,7 +172,7 @@ def _tune(
         TextBatches(sight, texts, _groups(workspace, corpus), recipe),
         *(training / "words", precision, progress),
     )
-    card = _card(workspace, corpus, fingerprint, "\n".join(planned.lines()), label_curve, curve)
+    card = _card(workspace, corpus, parts, fingerprint, "\n".join(planned.lines()), label_curve, curve)
     _save(folder, training, model, processor, card)
 
 
@@ -195,9 +212,9 @@ def _config(recipe: TuneSection, processor: MVaEMaProcessor, vision: VisionConfi
 
 
 def _groups(workspace: Workspace, corpus: Corpus) -> list[int]:
-    """One number for all images of a specimen or a near-duplicate cluster."""
-    clusters = workspace.catalog.clusters()
-    names = [m.group or clusters.get(m.id) or m.id for m in corpus.micrographs]
+    """One number for all images that are bound together."""
+    group_of = workspace.catalog.groups()
+    names = [group_of[m.id] for m in corpus.micrographs]
     numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
     return [numbers[name] for name in names]
 
@@ -208,10 +225,16 @@ def _commonest_prompt(conversations: Sequence[Conversation], task: str, length: 
 
 
 def _card(
-    workspace: Workspace, corpus: Corpus, fingerprint: str, plan_text: str, label_curve: Curve, curve: Curve
+    workspace: Workspace,
+    corpus: Corpus,
+    parts: Mapping[str, Sequence[int]],
+    fingerprint: str,
+    plan_text: str,
+    label_curve: Curve,
+    curve: Curve,
 ) -> Card:
     taught = corpus.of("train")
-    classes = sorted({m.label for row in corpus.parts["train"] if (m := corpus.micrographs[row]).label})
+    classes = sorted({m.label for row in parts["train"] if (m := corpus.micrographs[row]).label})
     return Card(
         fingerprint=fingerprint,
         classes=tuple(classes),
@@ -220,7 +243,7 @@ def _card(
         caption_question=_commonest_prompt(taught, "caption", "long"),
         recipe=workspace.recipe.model_dump_json(),
         plan=plan_text,
-        images=len(corpus.parts["train"]),
+        images=len(parts["train"]),
         seen=tuple(
             corpus.micrographs[row].id for part in ("train", "validation") for row in corpus.parts[part]
         ),

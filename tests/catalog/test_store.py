@@ -274,6 +274,15 @@ def test_clusters_are_replaced_as_a_whole(catalog):
     assert catalog.clusters() == {identity(2): identity(1), identity(1): identity(1)}
 
 
+def test_what_is_bound_at_one_remove_is_one_group(catalog):
+    """0 and 1 are of one specimen, 1 and 2 look alike, 3 is alone."""
+    fill(catalog, 4)
+    catalog.record([taken(0, group="s1"), taken(1, group="s1")])
+    catalog.set_clusters({identity(1): "c", identity(2): "c"})
+    groups = catalog.groups()
+    assert groups[identity(0)] == groups[identity(1)] == groups[identity(2)] != groups[identity(3)]
+
+
 def test_more_images_than_a_statement_has_parameters(catalog):
     count = 3 * IDS_PER_QUERY + 7
     numbers = list(range(count))

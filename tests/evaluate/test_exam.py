@@ -12,6 +12,7 @@ from micrographia.evaluate.exam import (
     embed,
     majority,
     nearest_neighbour,
+    readable,
     set_exam,
     sit,
 )
@@ -105,6 +106,19 @@ def test_what_an_image_is_asked_does_not_depend_on_the_others(workspace):
     assert all(everyone.asked[m.id] == few.asked[m.id] for m in few.micrographs)
 
 
+def test_what_the_student_cannot_read_is_left_out_and_counted(workspace, assistant):
+    """A header with a long word of the lab's own, in a test image alone."""
+    exam = exam_of(workspace)
+    first, second = list(exam.asked)[:2]
+    long = conversation(1, about=1)
+    turns = (Turn(role="user", text="Ångström " * 300), long.turns[1])
+    asked = exam.asked | {first: [long.model_copy(update={"turns": turns})], second: exam.asked[second]}
+    left = readable(Exam(exam.micrographs, asked), assistant)
+    assert left.too_long == 1
+    assert first not in {m.id for m in left.micrographs} and left.asked[second] == asked[second]
+    sit(left, assistant, workspace, False, SILENT)
+
+
 def test_where_there_are_fewer_questions_all_are_asked_once():
     there = [conversation(n, about=1) for n in range(3)]
     exam = set_exam([micrograph(1), micrograph(2)], there, 10, seed=0)
@@ -118,8 +132,7 @@ def test_where_there_are_fewer_questions_all_are_asked_once():
 def test_an_answer_is_what_the_student_says_of_this_image_and_question_alone(
     workspace, assistant, two_at_once
 ):
-    whole = exam_of(workspace, "test", 3)
-    exam = Exam(whole.micrographs[:3], whole.asked)
+    exam = exam_of(workspace, "test", 12)
     answers = sit(exam, assistant, workspace, False, SILENT)
     assert list(answers) == [c.id for c in exam.conversations]
     for m in exam.micrographs:

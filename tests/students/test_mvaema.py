@@ -202,6 +202,15 @@ def test_what_does_not_fit_is_refused():
         student(image_tokens=student.vision(pictures(1)).tokens, itc_input_ids=words(1, 3))
 
 
+def test_a_batch_with_nothing_to_compare_costs_nothing_and_has_a_gradient():
+    """One image has no negative, and there is no language loss."""
+    student = tiny_student(itc=False, lm=False)
+    ids = questions(1)
+    loss = student(ids, pixel_values=pictures(1), labels=ids, itc_input_ids=words(1, 4)).loss
+    loss.backward()
+    assert loss == 0
+
+
 def test_saved_and_loaded_are_equal(tmp_path):
     student, made = tiny_student(), batch()
     student.save_pretrained(tmp_path)

@@ -124,6 +124,12 @@ def test_statistics_come_in_units_of_their_spread_over_the_training_images():
     assert torch.allclose(seen.std(0, correction=0), torch.tensor([1.0, 1.0, 0.0]), atol=1e-3)
 
 
+def test_what_differs_by_rounding_alone_stays_at_zero():
+    usual = Normalised(1)
+    usual.settle(torch.tensor([[3.0], [3.0], [3.0 + 1e-6]]))
+    assert usual(torch.tensor([[3.0 + 2e-6]])).abs() < 0.01
+
+
 def test_what_is_very_unusual_counts_no_more_than_what_is_unusual():
     usual = Normalised(1)
     usual.settle(torch.tensor([[-1.0], [1.0]]))

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from micrographia.errors import StudentError
+from micrographia.students.statistics import LARGEST, texture
 from micrographia.students.vision import LabelledVision, VisionConfig, VisionEncoder, levels
 
 SETS = {"streaks": ["none", "some"], "contrast": ["low", "moderate", "high"], "class": ["fibres", "powder"]}
@@ -63,7 +64,13 @@ def test_another_shape_is_refused_with_both_shapes():
         VisionEncoder(config)(torch.zeros(2, 3, 64, 64))
 
 
-@pytest.mark.parametrize("wrong", [{"kind": "square"}, {"image_size": 100}, {"window": 3}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"kind": "square"}, {"patch_size": 8}, {"window": 3}),
+        *({"image_size": 100}, {"image_size": 32, "window": 1}, {"image_size": 112, "window": 7}),
+    ],
+)
 def test_an_impossible_configuration_is_refused(wrong):
     with pytest.raises(StudentError):
         VisionConfig.default(**wrong)
@@ -156,6 +163,25 @@ def test_an_eye_that_is_settled_knows_amounts_that_the_statistics_tell():
         told = encoder.eval()(images).amounts
     known = ~amount.isnan()
     assert (told - amount)[known].abs().mean() < 0.05
+
+
+def test_no_direction_is_usual_where_all_images_run_one_way():
+    """They are shown turned as well, so a turned image must not be out of all bounds."""
+    config = small()
+    stripes = torch.sin(torch.arange(64.0) * 0.5).expand(12, 1, 64, 64) + 0.05 * pictures(config, 12)
+    encoder = VisionEncoder(config)
+    encoder.settle(stripes.split(4))
+    upright, turned = (encoder.usual_texture(texture(view)) for view in (stripes, stripes.rot90(dims=(2, 3))))
+    assert upright.abs().max() < LARGEST and turned.abs().max() < LARGEST
+
+
+def test_a_student_of_half_the_digits_sees_about_the_same():
+    config = small(labels=SETS, cuts=CUTS)
+    encoder, images = settled(config), pictures(config)
+    with torch.no_grad():
+        whole, half = encoder(images), encoder.to(torch.bfloat16)(images.to(torch.bfloat16))
+    assert half.tokens.dtype == torch.bfloat16
+    assert (half.cls.float() - whole.cls).abs().mean() < 0.1 * whole.cls.abs().mean()
 
 
 def test_cuts_are_one_fewer_than_levels():

@@ -69,6 +69,21 @@ def test_a_run_that_ends_in_the_middle_goes_on_where_it_stopped(tmp_path, monkey
     assert kept(broken) == kept(whole)
 
 
+def test_another_choice_of_question_sets_is_another_course_and_loses_nothing(tmp_path):
+    """Sets that both choices have are taught in both, and going back finds what was there."""
+    workspace = drawn_workspace(tmp_path, copies=1)
+    teach(workspace)
+    first = workspace.recipe
+    before = kept(workspace)
+    fewer = first.model_copy(update={"teach": first.teach.model_copy(update={"questions": ["category"]})})
+    workspace.recipe = fewer
+    assert teach(workspace) == 3
+    assert {c.task for c in kept(workspace)} == {"category"}
+    assert len(kept(workspace)) == 3 * 2
+    workspace.recipe = first
+    assert teach(workspace) == 0 and kept(workspace) == before
+
+
 def test_an_image_that_cannot_be_measured_is_named_and_the_rest_is_taught(tmp_path):
     workspace = drawn_workspace(tmp_path)
     lost = workspace.catalog.micrographs()[2]

@@ -75,6 +75,19 @@ def test_counting_looks_at_training_images_only():
     assert label_sets(facts, range(FEWEST)).values == {}
 
 
+def test_directions_need_as_many_images_as_other_values():
+    facts = [facts_of(direction="vertical")] * (FEWEST - 1) + [{}] * 20
+    assert label_sets(facts, range(24)).values == {}
+    facts = [facts_of(direction="vertical")] * FEWEST + [{}] * 20
+    assert label_sets(facts, range(25)).values == {"direction": list(DIRECTIONS)}
+
+
+def test_it_is_known_whether_any_image_of_some_has_a_label():
+    facts = [facts_of(contrast="high" if i % 2 else "low") for i in range(20)] + [{}] * 3
+    sets = label_sets(facts, range(20))
+    assert sets.known([19, 20]) and not sets.known([20, 21, 22])
+
+
 def test_a_set_with_one_value_is_no_set():
     sets = label_sets([facts_of(**{"class": "Tips"}, contrast="low")] * 20, range(20))
     assert (sets.values, sets.table.shape) == ({}, (20, 0))

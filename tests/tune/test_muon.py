@@ -42,7 +42,8 @@ def test_matrices_of_hidden_layers_are_its_own_and_the_rest_is_adamws():
     assert "encoder.layers.0.attention.project_in.weight" in taken
     assert "encoder.embedding.1.0.weight" in taken
     assert "encoder.embedding.0.0.weight" not in taken  # nine grey levels in
-    assert "heads.class.weight" not in taken
+    head = "encoder.findings.heads.class.weight"  # two classes out
+    assert head in dict(model.named_parameters()) and head not in taken
     assert not any("norm" in name or "bias" in name or name == "encoder.rows" for name in taken)
 
 

@@ -29,8 +29,8 @@ def text(question, *answers):
 TEXTS = [{"vqa": [text(3, 4)], "caption": [text(2, 6, 9, None)]}] * 12
 
 
-def planned(parts=PARTS, texts=TEXTS, left_out=(), recipe=RECIPE, locked=True):
-    return plan(parts, texts, left_out, tiny_student(), recipe, locked, PRECISION)
+def planned(parts=PARTS, texts=TEXTS, left_out=(), untaught=0, recipe=RECIPE, locked=True):
+    return plan(parts, texts, left_out, untaught, tiny_student(), recipe, locked, PRECISION)
 
 
 def test_counts_are_those_of_the_data_and_the_recipe():
@@ -64,9 +64,13 @@ def test_fewer_draws_than_a_batch_are_a_step():
 
 
 def test_the_lines_say_it_all():
-    lines = "\n".join(planned(left_out=["a.png: 60 tokens, 48 are read"]).lines())
+    lines = "\n".join(planned(left_out=["a.png: 60 tokens, 48 are read"], untaught=2).lines())
     for words in (
-        *("9 train, 2 validation, 1 test (kept away)", "64 x 64 px, grey: 17 tokens", "1 texts; a.png: 60"),
+        *(
+            "9 train, 2 validation, 1 test (kept away); 2 left out, not taught",
+            "64 x 64 px, grey: 17 tokens",
+            "1 texts; a.png: 60",
+        ),
         *(
             "labels first (20 steps)",
             "up to 6 steps",

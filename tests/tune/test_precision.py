@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from micrographia.tune import precision
-from micrographia.tune.precision import PAYS, choose
+from micrographia.tune.precision import PAYS, Precision, choose, choose_once
 
 
 def test_this_machine_has_a_choice_and_a_reason():
@@ -21,8 +21,14 @@ def test_bfloat16_has_to_pay(monkeypatch, half, bf16):
     assert f"{half:.2g} times as long" in choose().reason
 
 
+def test_a_run_that_goes_on_keeps_the_choice_it_began_with(tmp_path, monkeypatch):
+    path = tmp_path / "precision.json"
+    for half, expected in ((0.1, True), (4.0, True)):
+        monkeypatch.setattr(precision, "choose", lambda half=half: Precision(half < 1, f"{half}"))
+        assert choose_once(path) == Precision(expected, "0.1")
+
+
 def test_one_interruption_does_not_change_the_choice(monkeypatch):
-    """A run that goes on after a kill, on a busy machine, has to come to the same choice."""
     clock = iter(range(1000))
     slow = {0: 50.0}  # the first product is held up
 

@@ -1,6 +1,7 @@
 """The stage as a whole: from conversations to a folder that `transformers` loads, once."""
 
 import shutil
+from importlib import import_module
 
 import pytest
 import torch
@@ -11,8 +12,9 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from micrographia.errors import PlanError
 from micrographia.micrographs.display import open_display
 from micrographia.micrographs.ingest import ingest
+from micrographia.teach.generate import current_course
 from micrographia.tune import train
-from micrographia.tune.card import read_card
+from micrographia.tune.card import CARD, read_card
 from micrographia.tune.train import tune
 from micrographia.workspace import RECIPE as RECIPE_FILE
 from micrographia.workspace import Workspace, open_workspace
@@ -78,11 +80,17 @@ def test_the_card_says_what_it_learned(tuned):
     lab, lines, _ = tuned
     card = read_card(lab / "students" / "small")
     assert card.classes == CLASSES
-    assert card.category_question.endswith("?") or card.category_question.endswith(".")
-    assert card.caption_question
     assert card.plan == "\n".join(lines)
     with open_workspace(lab) as workspace:
-        train_images = len(workspace.catalog.micrographs("train"))
+        catalog = workspace.catalog
+        train_images = len(catalog.micrographs("train"))
+        prompts = {
+            task: {c.prompt for c in catalog.conversations(current_course(workspace), "train", task=task)}
+            for task in ("category", "caption")
+        }
+        seen = {m.id for part in ("train", "validation") for m in catalog.micrographs(part)}
+    assert card.category_question in prompts["category"] and card.caption_question in prompts["caption"]
+    assert len(card.seen) == len(seen) and {*card.seen} == seen
     assert card.images == train_images
     assert f"{train_images} train" in lines[0] and "(kept away)" in lines[0]
     steps = train_images // 8
@@ -113,11 +121,26 @@ def test_test_images_take_no_part_in_learning(taught, tmp_path, monkeypatch):
     fit = train.fit
     monkeypatch.setattr(train, "fit", watched)
     monkeypatch.setattr("micrographia.tune.labels.fit", watched)
+    for module, name, rows_at in (("labels", "some_at_a_time", 1), ("train", "look", 2)):
+        used = getattr(import_module(f"micrographia.tune.{module}"), name)
+
+        def noting(*arguments, used=used, rows_at=rows_at):
+            seen.extend(arguments[rows_at])
+            return used(*arguments)
+
+        monkeypatch.setattr(f"micrographia.tune.{module}.{name}", noting)
     with open_workspace(tmp_path / "lab") as workspace:
         tune(workspace)
         rows = {m.id: row for row, m in enumerate(workspace.catalog.micrographs())}
         test = {rows[m.id] for m in workspace.catalog.micrographs("test")}
     assert test and set(seen) == set(range(24)) - test
+
+
+def test_a_student_whose_card_cannot_be_read_is_made_anew(copy):
+    """As one of an earlier version, whose card says less."""
+    (copy / "students" / "small" / CARD).write_text('{"images": 3}')
+    assert tune_again(copy) >= LEARNING
+    assert read_card(copy / "students" / "small").images > 3
 
 
 def test_what_is_tuned_is_not_tuned_again(copy):
