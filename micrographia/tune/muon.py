@@ -19,7 +19,7 @@ class Muon(torch.optim.Optimizer):
     takes the weights of linear and convolutional layers with both sides at least ``SMALLEST_SIDE``; every
     other parameter (norms, biases, positions, embeddings, small heads) gets AdamW (Loshchilov 2019,
     arXiv:1711.05101). Both rates follow one scheduler. torch.optim.Muon takes no convolutions and computes
-    in bfloat16, which a processor without it does seventy times slower.
+    in bfloat16, which a processor without it does many times slower.
     """
 
     def __init__(
