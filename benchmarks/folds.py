@@ -209,7 +209,7 @@ def samples(
     from micrographia.evaluate.run import exam_of, references_of
 
     assistant = Assistant.load(workspace.student_folder(fold))
-    exam = exam_of(workspace, fold or 0)
+    exam = exams.readable(exam_of(workspace, fold or 0), assistant)
     student, blind = (exams.sit(exam, assistant, workspace, unseeing, SILENT) for unseeing in (False, True))
     about = {m.id: (str(m.label), m.group or clusters.get(m.id) or m.id) for m in exam.micrographs}
     references = references_of(workspace, exam)

@@ -1,4 +1,4 @@
-"""Micrographia: a lab's micrographs and papers in, a small private assistant for them out.
+"""Micrographia: a lab's micrographs in, a small private assistant for them out.
 
 The rooms, in the order a file walks through them:
 
@@ -25,7 +25,7 @@ from importlib.metadata import version
 # machine that makes tuning several times slower; sleeping costs a tenth on an idle one (docs/results.md).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from micrographia.students.registration import register_students
+from micrographia.students.auto_classes import register_students
 
 __version__ = version("micrographia")
 

@@ -114,11 +114,11 @@ class EvaluateSection(Section):
     """What is asked of the student in the test."""
 
     questions_per_image: int = Field(default=12, ge=1)
-    """Questions drawn (seeded) for each test image, beside its category and its caption."""
+    """Questions drawn for each test image (by split.seed), beside its category and its caption."""
 
 
 class Recipe(Section):
-    """Everything a run does. Fields left out take the values printed here."""
+    """Everything a run does. Fields left out take the values that stand in ``recipes/mvaema.yaml``."""
 
     recipe: str = "mvaema"
     """The published system or starting point that this recipe follows."""

@@ -197,9 +197,9 @@ class Claim(Record):
 
     kind: Literal["label", "measured", "metadata", "literature", "visual", "prior", "limit"]
     subject: str
-    """What it is about: class, contrast, orientation, pixel size ..."""
+    """What it is about: class, contrast, direction, pixel size ..."""
     value: str
-    """A class, a level, yes/no, a direction; ``CANNOT_TELL`` for a limit."""
+    """A class, a level, a direction; ``CANNOT_TELL`` for a limit."""
     quantity: Quantity | None = None
     evidence: str
     """The record it rests on: a measurement's name, a header field, "label"."""

@@ -203,7 +203,7 @@ def test_imports_point_downwards():
 def test_the_root_only_registers_the_students():
     root = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
     own = [full for _, _, full in imports(root, "", is_package=True) if full.startswith("micrographia")]
-    assert own == ["micrographia.students.registration.register_students"]
+    assert own == ["micrographia.students.auto_classes.register_students"]
 
 
 def test_each_thing_has_one_owner():

@@ -19,9 +19,8 @@ from micrographia.assistant.load import load
 from micrographia.errors import StudentError
 from micrographia.students.mvaema import MVaEMaForConditionalGeneration
 from micrographia.students.processor import MVaEMaProcessor
-from micrographia.students.views import dihedral
+from micrographia.students.views import VIEWS, dihedral
 from micrographia.tune.card import Card
-from micrographia.tune.sight import VIEWS
 
 IMAGES_AT_ONCE = 16
 """Images that are encoded together; a ranking encodes eight views of each."""

@@ -94,7 +94,7 @@ def _should_be_image(file: Found) -> bool:
     """As in ingest: told by content, and a name that promises an image is held to it."""
     if file.excuse:
         return False
-    return is_image(file.path) or file.path.suffix.lower() in IMAGE_SUFFIXES
+    return bool(file.fault) or is_image(file.path) or file.path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def _path_in_folder(file: Found) -> str:

@@ -29,7 +29,7 @@ def connect(url: str) -> Engine:
         _migrate(engine)
     except (DatabaseError, CommandError) as error:
         engine.dispose()
-        reason = error.orig if isinstance(error, DatabaseError) else f"{error}: a newer version made it"
+        reason = error.orig if isinstance(error, DatabaseError) else f"{error}; update Micrographia"
         raise WorkspaceError(f"the catalogue {engine.url} cannot be opened", str(reason)) from None
     return engine
 

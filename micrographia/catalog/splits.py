@@ -1,6 +1,6 @@
 """Division into train, validation and test: by group, stratified by class, the same for the same seed.
 
-Images that share a group or a near-duplicate cluster are bound together, and what is bound is never parted.
+Images that share a group or a cluster of look-alikes are bound together, and what is bound is never parted.
 A division only grows: an image keeps its part when others are added later.
 """
 
@@ -22,7 +22,7 @@ class Bound:
     id: str
     label: str | None = None
     bonds: tuple[str, ...] = ()
-    """Names of its groups and of its near-duplicate cluster."""
+    """Names of its groups and of its cluster of look-alikes."""
     part: str | None = None
     """Where it was before, or where the lab says it belongs."""
     barred: str | None = None

@@ -77,7 +77,7 @@ class Catalog:
         return sorted(self._column(query))
 
     def clusters(self) -> dict[str, str]:
-        """Near-duplicate cluster of each micrograph that is in one."""
+        """The cluster of look-alikes of each micrograph that is in one."""
         query = select(_micrographs.id, _micrographs.cluster).where(_micrographs.cluster.is_not(None))
         with self._engine.connect() as connection:
             return {row.id: row.cluster for row in connection.execute(query)}
@@ -90,7 +90,7 @@ class Catalog:
         return groups(self._bound())
 
     def set_clusters(self, clusters: Mapping[str, str]) -> None:
-        """Replace all near-duplicate clusters."""
+        """Replace all clusters of look-alikes."""
         with self._engine.begin() as connection:
             connection.execute(update(tables.micrographs).values(cluster=None))
             for identity, cluster in clusters.items():

@@ -61,7 +61,7 @@ for verb in (init, ingest, measure, teach, tune, evaluate, ask, screen, run, qui
 
 @app.callback()
 def micrographia() -> None:
-    """A lab's micrographs and papers in; a small private assistant for them out.
+    """A lab's micrographs in; a small private assistant for them out.
 
     The verbs stand in the order of the work; each goes on where it was stopped.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,7 @@ Labels = Annotated[
 ]
 
 NAMED = 5
-"""Refused files that are named at once; `status` lists all of them."""
+"""Files of one kind that are named at once; `status` and `--json` list all of them."""
 
 
 def ingest(
@@ -69,18 +70,30 @@ def as_dict(summary: IngestSummary) -> dict[str, Any]:
 
 def in_words(summary: IngestSummary) -> str:
     """A line for each thing that a person should know; what did not happen is not mentioned."""
-    counted = {
-        "files taken": summary.taken,
-        "files unchanged since the last time": summary.unchanged,
-        "files that are not images": len(summary.skipped),
-        "images that share a place with another, kept on its side of the split": summary.look_alikes,
-        "images without a label, because their files differ on it": len(summary.label_conflicts),
-        "images moved to another part, to stay with their group": len(summary.moved),
-        "rows of the table that name no file": len(summary.rows_without_file),
-        "columns of the table that are not known": len(summary.unknown_columns),
-    }
-    lines = [f"{count} {what}" for what, count in counted.items() if count]
-    return "\n".join([*lines, f"{summary.micrographs} micrographs in the workspace"])
+    told = [
+        *_counted(summary.taken, "files taken"),
+        *_counted(summary.unchanged, "files unchanged since the last time"),
+        *_counted(len(summary.skipped), "files that are not images"),
+        *_counted(
+            summary.look_alikes, "images that share a place with another, kept on its side of the split"
+        ),
+        *_listed(summary.label_conflicts, "images without a label, because their files differ on it"),
+        *_listed([f"{name} ({why})" for name, why in summary.moved.items()], "images moved to another part"),
+        *_listed(summary.rows_without_file, "rows of the table that name no file"),
+        *_listed(summary.unknown_columns, "columns of the table that are not known"),
+        f"{summary.micrographs} micrographs in the workspace",
+    ]
+    return "\n".join(told)
+
+
+def _counted(count: int, what: str) -> list[str]:
+    return [f"{count} {what}"] if count else []
+
+
+def _listed(names: Sequence[str], what: str) -> list[str]:
+    """The first of them by name; `--json` has all."""
+    more = ", ..." if len(names) > NAMED else ""
+    return [f"{len(names)} {what}: {', '.join(names[:NAMED])}{more}"] if names else []
 
 
 def require_all_read(summary: IngestSummary) -> None:

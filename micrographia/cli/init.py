@@ -10,7 +10,9 @@ from micrographia.cli.console import say
 
 def init(
     lab: Annotated[Path, typer.Argument(help="The folder to make.")],
-    recipe: Annotated[str, typer.Option(help="The recipe to start from: mvaema or quickstart.")] = "mvaema",
+    recipe: Annotated[
+        str, typer.Option(help="The recipe to start from; mvaema is the only one so far.")
+    ] = "mvaema",
 ) -> None:
     """Make a workspace: a folder with a recipe that says what will be done.
 

@@ -38,7 +38,7 @@ def quickstart(
 
     lab, images = folder / "lab", folder / "micrographs"
     if not (lab / RECIPE).exists():
-        Workspace.create(lab, shipped_text("quickstart")).close()
+        Workspace.create(lab, shipped_text("mvaema")).close()
     with at_work(lab, quiet) as (workspace, progress):
         table = phantoms.write(
             images, images_per_class, size=(SIDE_PX, SIDE_PX), databars=False, progress=progress

@@ -36,6 +36,8 @@ def run(
 
     Next: micrographia ask --lab my-lab IMAGE "What is seen here?"
     """
+    if table and not paths:
+        raise typer.BadParameter("it speaks of images: name their folder too", param_hint="--table")
     tell = say_nothing if quiet else say
     with at_work(lab, quiet) as (workspace, progress):
         summary = None

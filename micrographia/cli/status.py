@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -10,8 +11,10 @@ from rich.text import Text
 
 from micrographia.cli.console import HERE, AsJson, Lab, at_work, show, show_json
 from micrographia.cli.folds import folds_of
+from micrographia.errors import StudentError
 
 if TYPE_CHECKING:
+    from micrographia.records import Micrograph
     from micrographia.workspace import Workspace
 
 UNITS = {
@@ -41,11 +44,12 @@ def status(lab: Lab = HERE, as_json: AsJson = False) -> None:
 
 def state_of(workspace: Workspace) -> dict[str, Any]:
     """Every stage's state, as ``--json`` prints it."""
-    micrographs = len(workspace.catalog.micrographs())
+    images = workspace.catalog.micrographs()
+    micrographs = len(images)
     return {
         "workspace": str(workspace.folder),
         "recipe": workspace.recipe.recipe,
-        "ingest": _ingested(workspace, micrographs),
+        "ingest": _ingested(workspace, images),
         "measure": _measured(workspace, micrographs),
         "teach": _taught(workspace, micrographs),
         "tune": _tuned(workspace),
@@ -53,15 +57,16 @@ def state_of(workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def _ingested(workspace: Workspace, micrographs: int) -> dict[str, Any]:
+def _ingested(workspace: Workspace, images: Sequence[Micrograph]) -> dict[str, Any]:
     sources = workspace.catalog.sources()
     outcomes = Counter(source.outcome for source in sources)
     return {
-        "done": micrographs,
+        "done": len(images),
         "files": {outcome: outcomes[outcome] for outcome in ("taken", "refused", "skipped")},
         "folds": workspace.catalog.folds(),
         "parts": {part: dict(labels) for part, labels in workspace.catalog.count_parts().items()},
         "left_out": [{"path": s.path, "reason": s.reason} for s in sources if s.outcome == "refused"],
+        "notes": [{"image": m.name, "note": note} for m in images for note in m.notes],
     }
 
 
@@ -85,8 +90,15 @@ def _tuned(workspace: Workspace) -> dict[str, Any]:
     from micrographia.tune.card import read_card
 
     folders = [workspace.student_folder(fold) for fold in folds_of(workspace.recipe)]
-    done = [str(folder) for folder in folders if read_card(folder)]
-    return {"done": len(done), "missing": len(folders) - len(done), "students": done}
+    done, left_out = [], []
+    for folder in folders:
+        try:
+            if read_card(folder):
+                done.append(str(folder))
+        except StudentError as error:
+            left_out.append({"path": str(folder), "reason": str(error)})
+    missing = len(folders) - len(done)
+    return {"done": len(done), "missing": missing, "students": done, "left_out": left_out}
 
 
 def _evaluated(workspace: Workspace) -> dict[str, Any]:
@@ -106,8 +118,11 @@ def _draw(state: dict[str, Any]) -> None:
     show(table)
     if ingested["parts"]:
         show(_parts(ingested["parts"]))
-    if ingested["left_out"]:
-        show(_left_out(ingested["left_out"]))
+    every = [*ingested["left_out"], *state["tune"]["left_out"]]
+    if every:
+        show(_left_out(every))
+    if ingested["notes"]:
+        show(_notes(ingested["notes"]))
 
 
 def _parts(parts: dict[str, dict[str, int]]) -> Table:
@@ -115,6 +130,14 @@ def _parts(parts: dict[str, dict[str, int]]) -> Table:
     table = Table("class", *parts)
     for label in sorted({label for labels in parts.values() for label in labels}):
         table.add_row(Text(label or "(none)"), *(str(labels.get(label, 0)) for labels in parts.values()))
+    return table
+
+
+def _notes(notes: list[dict[str, str]]) -> Table:
+    """What had to be left out or assumed when images were read, and of how many; `--json` names them."""
+    table = Table("note", "images")
+    for note, count in Counter(note["note"] for note in notes).most_common():
+        table.add_row(Text(note), str(count))
     return table
 
 

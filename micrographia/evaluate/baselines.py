@@ -9,8 +9,9 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from micrographia.assistant.assistant import Ranking
+
 FloatArray = NDArray[np.float32]
-Ranking = tuple[tuple[str, float], ...]
 
 
 def commonest(training: Sequence[str]) -> Ranking:

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micrographia.assistant import Assistant
+from micrographia.assistant.assistant import Ranking
 from micrographia.catalog import Objects
 from micrographia.engine import Progress
-from micrographia.evaluate.baselines import Ranking, commonest, nearest_answers, nearest_classes, noise_image
+from micrographia.evaluate.baselines import commonest, nearest_answers, nearest_classes, noise_image
 from micrographia.micrographs.display import open_display
 from micrographia.records import Answer, Conversation, Micrograph
 from micrographia.workspace import Workspace

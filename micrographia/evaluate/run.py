@@ -73,7 +73,9 @@ def exam_of(workspace: Workspace, fold: int) -> Exam:
     conversations = catalog.conversations(current_course(workspace), "test", fold)
     exam = exams.set_exam(micrographs, conversations, recipe.evaluate.questions_per_image, recipe.split.seed)
     if not exam.micrographs:
-        raise WorkspaceError("no image of the test part has a conversation", "run the teach stage first")
+        raise WorkspaceError(
+            "no image of the test part has a conversation", "teach first: micrographia teach"
+        )
     return exam
 
 
@@ -84,7 +86,7 @@ def _require_unseen(exam: Exam, card: Card) -> None:
         raise StudentError(
             f"the student was tuned with {len(known)} of {len(exam.micrographs)} images that are now the "
             f"test, {known[0]} among them",
-            "the images were divided anew since: run the tune stage again",
+            "the images were divided anew since: tune again: micrographia tune",
         )
 
 
@@ -146,8 +148,8 @@ def _write(
         notes=(
             f"Words of a text are counted after: {words.SIGNATURE}.",
             "References are all wordings of the facts on record. Facts are those that pixels show: "
-            "class, presence, level, direction.",
-            "Groups (specimens, near duplicates) are whole in one part of the split.",
+            "class, level, direction.",
+            "Groups (specimens, look-alikes) are whole in one part of the split.",
         ),
     )
     reports.write(report, folder / "report.html")

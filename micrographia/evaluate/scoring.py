@@ -18,7 +18,7 @@ from micrographia.teach.claims import read_claims
 
 TASKS = ("caption", "vqa")
 CLASSIFICATION, DIFFERENCE = "classification", f"{STUDENT} minus {BLIND}"
-FACTS = "facts right (class, presence, level)"
+FACTS = "facts right (class, level, direction)"
 
 Checked = dict[str, tuple[CheckedFact, ...]]
 """By conversation."""

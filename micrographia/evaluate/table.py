@@ -29,16 +29,3 @@ def by_metric(scores: Sequence[Score]) -> dict[tuple[str, str], dict[str, Score]
     for score in scores:
         table.setdefault((score.task, score.metric), {})[score.system] = score
     return table
-
-
-def rows(scores: Sequence[Score]) -> list[tuple[str, ...]]:
-    """The table as text for a terminal: a header (task, metric, systems), then one row a metric.
-
-    A cell reads "0.971 [0.950, 0.980] n=215, 31 groups"; a dash stands where a system has no such score.
-    """
-    columns = systems(scores)
-    header = ("task", "metric", *columns)
-    return [header] + [
-        (task, metric, *(f"{figure(row[c])} {counts(row[c])}" if c in row else "–" for c in columns))
-        for (task, metric), row in by_metric(scores).items()
-    ]

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from micrographia.measure.definition import METHOD_VERSION
 from micrographia.measure.features import bright_spots, dark_spots, line_area
+from micrographia.measure.measurement import METHOD_VERSION
 from micrographia.measure.orientation import coherence, direction
 from micrographia.measure.texture import (
     brightness,

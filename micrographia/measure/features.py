@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from micrographia.measure.definition import measurement
+from micrographia.measure.measurement import measurement
 from micrographia.measure.view import Grey, View
 
 SPOT_SIGMAS = (2.0, 2.83, 4.0, 5.66)

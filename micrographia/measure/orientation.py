@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from micrographia.measure.definition import Inapplicable, measurement
+from micrographia.measure.measurement import Inapplicable, measurement
 from micrographia.measure.view import View
 
 GRADIENT_SIGMA = 1.0

@@ -8,13 +8,15 @@ from micrographia.catalog import Objects
 from micrographia.engine import SILENT, Progress, apply
 from micrographia.errors import WorkLeftOut
 from micrographia.measure import METHOD_VERSION, measure_image
-from micrographia.micrographs.display import to_display
-from micrographia.micrographs.read import decode
+from micrographia.micrographs.display import open_display
 from micrographia.records import Measurement, Micrograph
 from micrographia.workspace import Workspace
 
 BATCH = 32
 """Images measured between two commits; a killed run loses no more."""
+
+NAMED = 5
+"""Images that could not be measured and are named with their reasons."""
 
 WORTH_A_WORKER = 64
 """Images for which a further process pays: starting one takes as long as measuring about so many."""
@@ -43,11 +45,12 @@ def measure(workspace: Workspace, progress: Progress = SILENT) -> int:
     workspace.catalog.record_measurements(METHOD_VERSION, done)
     progress.end()
     if reasons:
-        raise WorkLeftOut(f"{len(reasons)} images could not be measured", "; ".join(reasons))
+        raise WorkLeftOut(
+            f"{len(reasons)} images could not be measured ({'; '.join(reasons[:NAMED])})",
+            "ingest them again, then measure; all others were measured",
+        )
     return len(missing)
 
 
 def _measure_one(objects: Objects, micrograph: Micrograph) -> tuple[Measurement, ...]:
-    raster = decode(objects.get(micrograph.id), name=micrograph.name)
-    image, _ = to_display(raster.pixels)
-    return measure_image(image)
+    return measure_image(open_display(objects, micrograph))

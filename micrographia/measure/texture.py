@@ -10,7 +10,7 @@ import math
 import numpy as np
 from scipy import fft, ndimage
 
-from micrographia.measure.definition import SMALLEST_DEVIATION, Inapplicable, measurement
+from micrographia.measure.measurement import SMALLEST_DEVIATION, Inapplicable, measurement
 from micrographia.measure.view import FINE_SIGMA, PER_CENT_OF_RANGE, Grey, View
 
 BLUR_WIDTH = 11

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from micrographia.measure.definition import Inapplicable, measurement
+from micrographia.measure.measurement import Inapplicable, measurement
 from micrographia.measure.view import PER_CENT_OF_RANGE, View, area_means
 
 TILES = 4

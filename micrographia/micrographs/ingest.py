@@ -18,6 +18,7 @@ from typing import TypeAlias, TypeVar
 from micrographia import engine
 from micrographia.catalog import Catalog, Objects
 from micrographia.engine import SILENT, Outcome, Progress
+from micrographia.errors import UnreadableFile
 from micrographia.micrographs.display import open_display, to_display
 from micrographia.micrographs.duplicates import close, fingerprint, joined
 from micrographia.micrographs.limits import Limits
@@ -161,6 +162,8 @@ def read_file(file: Found, objects: Objects, limits: Limits) -> Micrograph | str
     """
     if file.excuse:
         return file.excuse
+    if file.fault:
+        raise UnreadableFile(f"{readable(file.path.name)}: {file.fault}", "check link and permissions")
     if not is_image(file.path) and file.path.suffix.lower() not in IMAGE_SUFFIXES:
         return "not an image"
     data = load(file.path, limits)

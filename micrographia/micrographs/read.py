@@ -92,7 +92,8 @@ def _named(source: Path | bytes, name: str) -> Iterator[None]:
     try:
         yield
     except UnreadableFile as error:
-        raise type(error)(f"{name}: {error.what}", error.remedy) from None
+        remedy = error.remedy or "copy it again from where it was taken, or export it again"
+        raise type(error)(f"{name}: {error.what}", remedy) from None
     except MemoryError:
         raise ImageTooLarge(
             f"{name}: there is not enough memory to decode it", "cut it into fields"
@@ -138,7 +139,7 @@ def _told_by_content(data: bytes) -> ModuleType:
     what = (
         f"its content is {kind}" if kind else f"its first bytes, {data[:8].hex(' ')}, are of no image format"
     )
-    raise UnsupportedFormat(what, "PNG, JPEG, BMP and TIFF are read")
+    raise UnsupportedFormat(what, "PNG, JPEG, BMP and TIFF are read: export it as TIFF")
 
 
 def _inspect(data: bytes, limits: Limits) -> Header:

@@ -13,7 +13,8 @@ from micrographia.errors import RecipeError
 
 @dataclass(frozen=True)
 class Found:
-    """A file that was met. ``excuse`` says why it is not to be opened, where that is so."""
+    """A file that was met. Where that is so, ``excuse`` says why it is not to be opened, and ``fault`` why
+    it, or the folder that it is, cannot be."""
 
     path: Path
     root: Path
@@ -21,6 +22,7 @@ class Found:
     size_bytes: int
     modified_ns: int
     excuse: str | None = None
+    fault: str | None = None
 
     @property
     def text(self) -> str:
@@ -58,7 +60,7 @@ def _below(folder: Path, root: Path, left_out: set[Path]) -> Iterator[Found]:
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:
-        yield Found(folder, root, 0, 0, f"the folder cannot be listed: {error.strerror}")
+        yield Found(folder, root, 0, 0, fault=f"the folder cannot be listed ({error.strerror})")
         return
     for path in paths:
         if path in left_out:
@@ -74,7 +76,7 @@ def _found(path: Path, root: Path) -> Found:
     try:
         about = path.stat()
     except OSError as error:
-        return Found(path, root, 0, 0, f"cannot be reached: {error.strerror}")
+        return Found(path, root, 0, 0, fault=f"cannot be reached ({error.strerror})")
     return Found(path, root, about.st_size, about.st_mtime_ns, _excuse(path, root, about.st_mode))
 
 

@@ -43,7 +43,7 @@ class MVaEMaConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         # Imported when the first configuration is made: it brings the model classes of transformers,
-        # which may be half loaded while this class is being registered (see ``registration``).
+        # which may be half loaded while this class is being registered (see ``auto_classes``).
         from micrographia.students.vision import VisionConfig
 
         if not isinstance(self.vision_config, VisionConfig):

@@ -57,7 +57,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 2000) -> PreTrainedT
     """
     texts = list(texts)
     if not any(text.strip() for text in texts):
-        raise PlanError("there is no text to learn a vocabulary from", "run the teach stage first")
+        raise PlanError("there is no text to learn a vocabulary from", "teach first: micrographia teach")
     spell = _splitter().normalizer.normalize_str
     texts = [spell(text) for text in texts]
     whole = [space + unit for unit in UNITS for space in ("", " ")]

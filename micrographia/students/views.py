@@ -8,7 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from micrographia.students.statistics import standardise
+from micrographia.students.image_statistics import standardise
+
+VIEWS = [(turns, mirrored) for mirrored in (False, True) for turns in range(4)]
+"""The eight ways to lay an image down: quarter turns counter-clockwise, after mirroring left-right."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Card(Record):
     """What it was asked for its short category answers; "" where the images had no labels."""
     caption_question: str = ""
     recipe: str
-    """The recipe, as YAML."""
+    """The recipe, as JSON."""
     plan: str
     """The plan that was printed before the first step."""
     images: int = Field(ge=1)
@@ -44,4 +44,7 @@ def read_card(folder: Path) -> Card | None:
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
-        raise StudentError(f"{folder / CARD} cannot be read", str(error).replace("\n", " ")) from None
+        cause = str(error).replace("\n", " ")
+        raise StudentError(
+            f"{folder / CARD} cannot be read ({cause})", "tune again: micrographia tune"
+        ) from None

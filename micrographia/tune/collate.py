@@ -16,11 +16,13 @@ from micrographia.recipe import TuneSection
 from micrographia.records import Conversation
 from micrographia.students.losses import IGNORED
 from micrographia.students.processor import MVaEMaProcessor
+from micrographia.students.views import VIEWS
 from micrographia.teach.claims import turned
+from micrographia.tune.features import Sight
 from micrographia.tune.order import Draw
-from micrographia.tune.sight import VIEWS, Sight
 
-TASKS = ("category", "caption", "vqa")
+ONE_OF_EACH = ("category", "caption")
+"""Tasks of which an image brings one text to every step."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,9 @@ class TextBatches:
     def _choose(self, draw: Draw) -> list[Text]:
         texts = self.texts[draw.image]
         generator = np.random.default_rng(0 if draw.seed is None else draw.seed)
-        single = [texts[task][generator.integers(len(texts[task]))] for task in TASKS[:2] if texts.get(task)]
+        single = [
+            texts[task][generator.integers(len(texts[task]))] for task in ONE_OF_EACH if texts.get(task)
+        ]
         many = texts.get("vqa", [])
         count = min(max(self.texts_per_image - len(single), 0), len(many))
         return (

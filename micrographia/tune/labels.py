@@ -1,6 +1,6 @@
 """The first stage: the eye learns classes and facts as labels, before any words.
 
-The labels are the claims of the teaching with a closed set of values: the class, and every level, presence or
+The labels are the claims of the teaching with a closed set of values: the class, and every level or
 direction; where a level was read from a measured quantity, the eye learns the quantity. It so comes to the
 second stage with all that the texts will speak of.
 """
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from micrographia.engine import Progress
 from micrographia.recipe import LabelsStage
 from micrographia.records import CLASS, Claim, Conversation
+from micrographia.students.losses import IGNORED
 from micrographia.students.views import dihedral, random_views
 from micrographia.students.vision import LabelledVision, VisionConfig
 from micrographia.teach.facts import DIRECTION
@@ -29,7 +30,7 @@ from micrographia.tune.order import Draw, Order, Plain
 from micrographia.tune.pixels import Pixels, some_at_a_time
 from micrographia.tune.precision import Precision
 
-UNKNOWN = -100
+UNKNOWN = IGNORED
 """The column's value where a micrograph has no label of a set; no loss falls on it."""
 
 FEWEST = 5

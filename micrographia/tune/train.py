@@ -26,6 +26,7 @@ from micrographia.teach.generate import current_course
 from micrographia.teach.lexicon import class_words
 from micrographia.tune.card import CARD, Card, read_card
 from micrographia.tune.collate import TextBatches, Texts, texts_by_micrograph
+from micrographia.tune.features import PixelSight, Sight, look
 from micrographia.tune.fit import Curve, Stage, fit
 from micrographia.tune.labels import LabelSets, facts_by_micrograph, finding, label_sets, learn_labels
 from micrographia.tune.order import Plain
@@ -39,7 +40,6 @@ from micrographia.tune.plan import (
     word_order,
 )
 from micrographia.tune.precision import choose_once
-from micrographia.tune.sight import PixelSight, Sight, look
 from micrographia.workspace import Workspace
 
 VERSION = 3
@@ -103,7 +103,9 @@ def _corpus(workspace: Workspace, fold: int) -> Corpus:
     catalog = workspace.catalog
     conversations = list(catalog.conversations(current_course(workspace)))
     if not conversations:
-        raise PlanError("there are no conversations of the recipe's course", "run the teach stage first")
+        raise PlanError(
+            "there are no conversations of the recipe's course", "teach first: micrographia teach"
+        )
     part_of = catalog.parts(fold)
     taught = {c.micrographs[0] for c in conversations}
     micrographs = [m for m in catalog.micrographs() if m.id in taught]
@@ -118,7 +120,8 @@ def _corpus(workspace: Workspace, fold: int) -> Corpus:
 def _fingerprint(workspace: Workspace, corpus: Corpus) -> str:
     recipe = workspace.recipe.tune.model_dump_json(exclude={"name"})
     texts = (f"{c.id} {c.prompt} {c.answer}" for c in corpus.conversations)
-    content = [str(VERSION), recipe, *texts, json.dumps(corpus.parts)]
+    division = json.dumps([corpus.parts, _groups(workspace, corpus)])
+    content = [str(VERSION), recipe, *texts, division]
     return hashlib.sha256("\n".join(content).encode()).hexdigest()
 
 

@@ -80,7 +80,7 @@ def test_identity_is_of_weights_and_card(assistant, copy, tmp_path):
 
 @pytest.fixture
 def workspace(tmp_path):
-    return Workspace.create(tmp_path / "lab", shipped_text("quickstart"))
+    return Workspace.create(tmp_path / "lab", shipped_text("mvaema"))
 
 
 def test_find_gives_the_recipes_student_or_one_by_its_name(workspace, folder):

@@ -1,9 +1,11 @@
 """What every verb promises: help that teaches, errors in one line, exit statuses that mean something."""
 
 import json
+import shutil
 
 import pytest
 import typer
+from PIL import Image
 from typer.testing import CliRunner
 
 from micrographia import phantoms
@@ -65,9 +67,9 @@ def test_an_unknown_option_is_a_usage_error():
 
 def test_init_writes_a_recipe_that_can_be_edited(tmp_path):
     lab = tmp_path / "lab"
-    assert run("init", lab, "--recipe", "quickstart").exit_code == 0
+    assert run("init", lab, "--recipe", "mvaema").exit_code == 0
     text = (lab / "micrographia.yaml").read_text(encoding="utf-8")
-    assert text.startswith("#") and "recipe: quickstart" in text
+    assert text.startswith("#") and "recipe: mvaema" in text
     assert [file.name for file in lab.iterdir()] == ["micrographia.yaml"]
 
 
@@ -82,7 +84,7 @@ def test_init_leaves_a_workspace_as_it_is(tmp_path):
 def test_init_names_the_recipes_there_are(tmp_path):
     done = run("init", tmp_path / "lab", "--recipe", "mine")
     assert done.exit_code == 2
-    assert "mvaema" in done.stderr and "quickstart" in done.stderr
+    assert "mvaema" in done.stderr
     assert not (tmp_path / "lab").exists()
 
 
@@ -119,7 +121,7 @@ def drawn(tmp_path_factory):
 def ingested(tmp_path_factory, drawn):
     """A workspace with those, and what `ingest` said."""
     lab = tmp_path_factory.mktemp("lab")
-    run("init", lab, "--recipe", "quickstart")
+    run("init", lab, "--recipe", "mvaema")
     return lab, run("ingest", drawn, "--table", drawn / "labels.csv", "--lab", lab)
 
 
@@ -157,6 +159,37 @@ def test_measure_and_teach_do_what_is_missing_once(ingested):
     assert "0 micrographs taught" in run("teach", "--lab", lab).stderr
     state = json.loads(run("status", "--lab", lab, "--json").stdout)
     assert state["teach"]["missing"] == 0 and state["teach"]["conversations"] > 10
+
+
+def test_a_table_alone_is_no_work(ingested, drawn):
+    lab, _ = ingested
+    done = run("run", "--table", drawn / "labels.csv", "--lab", lab)
+    assert done.exit_code == 2 and "name their folder too" in " ".join(done.stderr.split())
+
+
+def test_what_is_listed_is_named(ingested, drawn, tmp_path):
+    lab, _ = ingested
+    table = tmp_path / "more.csv"
+    table.write_text("file,label,colour\nnowhere.png,Tips,red\n", encoding="utf-8")
+    done = run("ingest", drawn / "Tips", "--table", table, "--lab", lab)
+    assert "1 rows of the table that name no file: nowhere.png" in done.stderr
+    assert "1 columns of the table that are not known: colour" in done.stderr
+
+
+def test_status_tells_notes_and_a_student_that_cannot_be_read(ingested, tmp_path):
+    lab, _ = ingested
+    pages = [Image.fromarray(phantoms.draw("Tips", seed, (96, 96)).image) for seed in (7, 8)]
+    (tmp_path / "Tips").mkdir()
+    pages[0].save(tmp_path / "Tips" / "stack.tif", save_all=True, append_images=pages[1:])
+    run("ingest", tmp_path / "Tips", "--lab", lab)
+    (lab / "students" / "assistant").mkdir(parents=True)
+    (lab / "students" / "assistant" / "card.json").write_text("{}")
+    state = json.loads(run("status", "--lab", lab, "--json").stdout)
+    assert [note["image"] for note in state["ingest"]["notes"]] == ["stack.tif"]
+    assert state["tune"]["missing"] == 1 and "tune again" in state["tune"]["left_out"][0]["reason"]
+    shown = run("status", "--lab", lab).stdout
+    assert "pages" in shown and "card.json" in shown
+    shutil.rmtree(lab / "students" / "assistant")
 
 
 def test_quiet_says_nothing(ingested):

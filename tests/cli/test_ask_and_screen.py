@@ -28,7 +28,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    workspace = Workspace.create(tmp_path_factory.mktemp("desk") / "lab", shipped_text("quickstart"))
+    workspace = Workspace.create(tmp_path_factory.mktemp("desk") / "lab", shipped_text("mvaema"))
     write_student(workspace.student_folder())
     write_student(workspace.folder / "students" / "another", seed=1)
     return workspace.folder
@@ -107,7 +107,7 @@ def test_ask_about_what_is_no_image(lab, tmp_path):
 
 
 def test_ask_before_tuning(tmp_path, picture):
-    Workspace.create(tmp_path / "lab", shipped_text("quickstart"))
+    Workspace.create(tmp_path / "lab", shipped_text("mvaema"))
     done = run("ask", "--lab", tmp_path / "lab", picture)
     assert done.exit_code == 1 and "micrographia tune" in done.stderr
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from micrographia.students.statistics import standardise
+from micrographia.students.image_statistics import standardise
 from micrographia.students.views import dihedral, random_views, random_windows
 
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from micrographia.errors import StudentError
-from micrographia.students.statistics import LARGEST, texture
-from micrographia.students.vision import LabelledVision, VisionConfig, VisionEncoder, levels
+from micrographia.students.image_statistics import LARGEST, texture
+from micrographia.students.vision import LabelledVision, VisionConfig, VisionEncoder
 
 SETS = {"streaks": ["none", "some"], "contrast": ["low", "moderate", "high"], "class": ["fibres", "powder"]}
 """Named against the alphabet, to show that the order of columns does not depend on how it was written."""
@@ -139,15 +139,6 @@ def test_every_label_set_becomes_a_token_between_its_words():
     for place, name in enumerate(sorted(SETS)):
         told = seen.findings[name].softmax(1) @ encoder.findings.words[name]
         assert torch.allclose(seen.tokens[:, 4 * 4 + 1 + place], told)
-
-
-def test_the_level_of_an_amount_is_read_between_its_cuts():
-    amounts = torch.tensor([-2.0, -0.51, -0.49, 0.0, 0.79, 0.81, 2.0])
-    told = levels(amounts, CUTS["contrast"])
-    assert told.argmax(1).tolist() == [0, 0, 1, 1, 1, 2, 2]
-    assert torch.allclose(told.exp().sum(1), torch.ones(7), atol=1e-4)
-    assert told.exp()[1, 0] < 0.6  # in doubt beside the cut
-    assert told.exp()[3, 1] > 0.98
 
 
 def test_an_eye_that_is_settled_knows_amounts_that_the_statistics_tell():

@@ -7,12 +7,13 @@ import torch
 from micrographia.recipe import TuneSection
 from micrographia.students.processor import MVaEMaImageProcessor, MVaEMaProcessor
 from micrographia.students.tokens import train_tokenizer
+from micrographia.students.views import VIEWS
 from micrographia.teach.claims import read_claims
 from micrographia.teach.generate import current_course
 from micrographia.teach.levels import DIRECTIONS, direction_at, turned_angle
 from micrographia.tune.collate import Text, TextBatches, texts_by_micrograph
+from micrographia.tune.features import PixelSight, laid_down
 from micrographia.tune.order import Draw
-from micrographia.tune.sight import VIEWS, PixelSight, laid_down
 from micrographia.workspace import open_workspace
 from tests.students.tiny import DECODE, EOS
 from tests.tune.small import noise

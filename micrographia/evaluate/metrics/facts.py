@@ -10,59 +10,38 @@ from numpy.typing import NDArray
 
 from micrographia.evaluate.metrics.words import words
 
-Verdict = Literal["right", "wrong", "missing", "unsupported"]
+Verdict = Literal["right", "wrong", "missing"]
 
 
 class CheckedFact(NamedTuple):
-    """One fact of an answer or of the record. ``unsupported``: stated, but the record says nothing of it."""
+    """One fact on record, and what an answer states of it. ``missing``: nothing."""
 
     subject: str
     stated: str | None
-    recorded: str | None
+    recorded: str
     verdict: Verdict
 
 
 def check_facts(stated: Mapping[str, str], record: Mapping[str, str]) -> tuple[CheckedFact, ...]:
     """Compare what an answer states with the record of that question, both subject -> value.
 
-    The record's facts come first, in its order, then the unsupported ones. Values are equal where their words
-    are (``metrics.words``), however a unit is encoded. Case matters only beside a number: MPa is not mPa.
+    The record's facts, in its order; what is stated beyond them is not judged. Values are equal where their
+    words are (``metrics.words``), however a unit is encoded. Case matters only beside a number: MPa is not
+    mPa.
     """
-    recorded = tuple(
+    return tuple(
         CheckedFact(subject, stated.get(subject), value, _verdict(stated.get(subject), value))
         for subject, value in record.items()
     )
-    extra = tuple(
-        CheckedFact(subject, value, None, "unsupported")
-        for subject, value in stated.items()
-        if subject not in record
-    )
-    return recorded + extra
 
 
 def fact_counts(checked: Sequence[Sequence[CheckedFact]]) -> NDArray[np.float64]:
     """Facts right and facts on record of each answer, (answer, 2): their proportion is fact accuracy.
 
-    A missing fact counts as wrong; an unsupported one does not count (see ``unsupported_counts``).
+    A missing fact counts as wrong.
     """
-    return np.array(
-        [
-            (sum(f.verdict == "right" for f in facts), sum(f.recorded is not None for f in facts))
-            for facts in checked
-        ],
-        dtype=np.float64,
-    ).reshape(len(checked), 2)
-
-
-def unsupported_counts(checked: Sequence[Sequence[CheckedFact]]) -> NDArray[np.float64]:
-    """Facts unsupported and facts stated of each answer, (answer, 2)."""
-    return np.array(
-        [
-            (sum(f.verdict == "unsupported" for f in facts), sum(f.stated is not None for f in facts))
-            for facts in checked
-        ],
-        dtype=np.float64,
-    ).reshape(len(checked), 2)
+    counts = [(sum(fact.verdict == "right" for fact in facts), len(facts)) for facts in checked]
+    return np.array(counts, dtype=np.float64).reshape(len(checked), 2)
 
 
 def _verdict(stated: str | None, recorded: str) -> Verdict:

@@ -1,6 +1,6 @@
 """Question sets: YAML files beside this one, checked when they are read and versioned by their hash.
 
-A set names the frames of its answers, which stand in ``frames.yaml``; its hash covers both.
+A set names the frames of its answers, which stand in ``teach/frames.yaml``; its hash covers both.
 """
 
 from __future__ import annotations
@@ -129,15 +129,10 @@ class QuestionSet(_Checked):
         return self
 
 
-FRAMES = "frames"
-"""The one YAML file here that is no question set."""
-
-
 def shipped() -> tuple[str, ...]:
     """Names of the question sets that come with Micrographia."""
     files = (f.name for f in resources.files(__name__).iterdir())
-    names = {name.removesuffix(".yaml") for name in files if name.endswith(".yaml")}
-    return tuple(sorted(names - {FRAMES}))
+    return tuple(sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml")))
 
 
 @cache
@@ -147,7 +142,9 @@ def load(name: str) -> QuestionSet:
         raise RecipeError(
             f"teach.questions names {name!r}, which is no question set", f"choose from {', '.join(shipped())}"
         )
-    return parse(_text(name), _text(FRAMES), name)
+    text = (resources.files(__name__) / f"{name}.yaml").read_text(encoding="utf-8")
+    frames = (resources.files("micrographia.teach") / "frames.yaml").read_text(encoding="utf-8")
+    return parse(text, frames, name)
 
 
 def parse(text: str, frames: str, name: str) -> QuestionSet:
@@ -155,7 +152,7 @@ def parse(text: str, frames: str, name: str) -> QuestionSet:
 
     Raises RecipeError naming the set and the wrong field.
     """
-    content, known = _mapping(text, name), _mapping(frames, FRAMES)
+    content, known = _mapping(text, name), _mapping(frames, "frames")
     if content.get("frames") not in known:
         raise RecipeError(
             f"question set {name}: frames is {content.get('frames')!r}", f"choose from {', '.join(known)}"
@@ -180,13 +177,9 @@ def asked(conversation: Conversation) -> tuple[QuestionSet, Question]:
     if questions.version != conversation.question_set:
         raise RecipeError(
             f"a conversation is of {conversation.question_set}, the set is {questions.version} now",
-            "run the teach stage again",
+            "teach again: micrographia teach",
         )
     return questions, questions.question(conversation.question)
-
-
-def _text(name: str) -> str:
-    return (resources.files(__name__) / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def _mapping(text: str, name: str) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def _tones(grey: Tensor) -> Iterator[Tensor]:
 
 
 def _octaves(grey: Tensor) -> Iterator[Tensor]:
-    """Of each octave: log energy, its evenness over tiles, kurtosis, skewness, and the structure tensor."""
+    """Of each octave: log energy, its evenness over tiles, skewness, kurtosis, and the structure tensor."""
     for _ in range(BANDS):
         coarser = F.avg_pool2d(grey, 2)
         band = grey - F.interpolate(coarser, scale_factor=2.0, mode="bilinear", align_corners=False)

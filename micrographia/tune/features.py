@@ -14,12 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from micrographia.engine import Progress
-from micrographia.students.views import dihedral
+from micrographia.students.views import VIEWS, dihedral
 from micrographia.students.vision import VisionEncoder
 from micrographia.tune.pixels import Pixels
-
-VIEWS = [(turns, mirrored) for mirrored in (False, True) for turns in range(4)]
-"""The eight ways to lay an image down: quarter turns counter-clockwise, after mirroring left-right."""
 
 IMAGES_AT_ONCE = 16
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from micrographia.students.statistics import (
+from micrographia.students.image_statistics import (
     BANDS,
     EXPOSURE,
     FLAT,

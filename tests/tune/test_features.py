@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from micrographia.tune.sight import VIEWS, FeatureSight, PixelSight, laid_down, look
+from micrographia.tune.features import VIEWS, FeatureSight, PixelSight, laid_down, look
 from tests.students.tiny import EOS, questions, tiny_student, words
 from tests.tune.small import Counting, noise
 
