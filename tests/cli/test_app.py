@@ -105,6 +105,7 @@ def test_status_of_a_new_workspace(tmp_path):
         "folds": 0,
         "parts": {},
         "left_out": [],
+        "notes": [],
     }
 
 

@@ -168,7 +168,7 @@ def test_a_student_is_not_tested_on_what_it_was_tuned_with(workspace, lab, promp
     change_recipe(lab, "split: {", "split: {folds: 3, ")
     with (
         open_workspace(lab) as again,
-        pytest.raises(StudentError, match=f"tuned with {known} of .*tune stage"),
+        pytest.raises(StudentError, match=f"tuned with {known} of .*micrographia tune"),
     ):
         evaluate(again, fold)
     assert prompts == [] and not (lab / "reports").exists()
@@ -183,6 +183,6 @@ def test_without_a_test_part_there_is_nothing_to_ask(workspace, lab, prompts):
 
 def test_a_course_that_was_not_taught_is_told(lab, prompts):
     change_recipe(lab, "category]}", "category], seed: 5}")
-    with open_workspace(lab) as workspace, pytest.raises(WorkspaceError, match="run the teach stage first"):
+    with open_workspace(lab) as workspace, pytest.raises(WorkspaceError, match="micrographia teach"):
         evaluate(workspace)
     assert prompts == []

@@ -114,5 +114,5 @@ def test_the_question_of_a_conversation_is_found_again_unless_the_set_changed():
         turns=(Turn(role="user", text="?"), Turn(role="assistant", text="!")),
     )
     assert asked(conversation) == (questions, questions.question("pits"))
-    with pytest.raises(RecipeError, match="run the teach stage again"):
+    with pytest.raises(RecipeError, match="teach again: micrographia teach"):
         asked(conversation.model_copy(update={"question_set": "surfaces@000000000000"}))

@@ -226,7 +226,7 @@ def test_without_labels_first_the_eye_learns_with_the_words(copy):
 
 def test_without_conversations_there_is_nothing_to_learn(tmp_path):
     with open_workspace(Workspace.create(tmp_path, RECIPE).folder) as workspace:
-        with pytest.raises(PlanError, match="run the teach stage first"):
+        with pytest.raises(PlanError, match="micrographia teach"):
             tune(workspace)
         assert not (tmp_path / "students").exists()
 
