@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import yaml
 
+from benchmarks import command
 from benchmarks.pooled import MAJORITY, NEAREST, Baseline, Choice, Figures, FoldResult, Reply, Taught
 from micrographia import recipe
 from micrographia.cli.progress import Lines
@@ -298,17 +299,14 @@ def main(benchmark: Benchmark) -> None:
             return
         taught = _teach_once(work, text, folds[0].rows)
         results = [result for fold in folds if (result := _fold_once(work, fold))]
-    _show(benchmark.figures(results, taught), options.json)
+    command.show(benchmark.figures(results, taught), options.json)
     if len(results) < len(folds):
         raise SystemExit(f"{len(folds) - len(results)} of {len(folds)} folds failed: the reasons stand above")
 
 
 def _parser(benchmark: Benchmark) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=benchmark.description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.parser(benchmark.description)
     add = parser.add_argument
-    add("--json", action="store_true", help="print one flat JSON object")
     add("--division", action="append", choices=benchmark.divisions, help="only this one; may be repeated")
     add(
         "--folds",
@@ -393,11 +391,3 @@ def _list_done(work: Path, folds: Sequence[Fold]) -> None:
     for fold in folds:
         result = load(work / f"{fold.name}.json", FoldResult, fold.made_from)
         print(f"{fold.name:16} {f'done in {result.minutes:.1f} minutes' if result else 'to do'}")
-
-
-def _show(figures: Figures, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(figures))
-        return
-    for name, value in figures.items():
-        print(f"{name:36} {value}")

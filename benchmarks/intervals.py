@@ -9,12 +9,11 @@ Keys: ``ours_P_C_G`` and ``independent_P_C_G`` for the true share, the correlati
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 
 import numpy as np
 
+from benchmarks import command
 from micrographia.evaluate import statistics
 
 SHARES, CORRELATIONS, GROUPS = (0.80, 0.97), (0.0, 0.2), (5, 20, 30, 150)
@@ -51,18 +50,11 @@ def figures(studies: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="print one flat JSON object")
+    parser = command.parser(__doc__)
     parser.add_argument("--studies", type=int, default=400, help="studies of each case")
     options = parser.parse_args()
     made = figures(options.studies)
-    if options.json:
-        print(json.dumps(made))
-        return
-    for name, value in made.items():
-        print(f"{name:40} {value:10}")
+    command.show(made, options.json)
 
 
 if __name__ == "__main__":

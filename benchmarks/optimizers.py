@@ -10,8 +10,6 @@ share of right classes.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from dataclasses import dataclass
 
@@ -19,6 +17,7 @@ import numpy as np
 import torch
 from transformers import get_cosine_schedule_with_warmup
 
+from benchmarks import command
 from micrographia import phantoms
 from micrographia.students.vision import LabelledVision, VisionConfig
 from micrographia.tune.fit import OTHERS_RATE, WARM_UP
@@ -109,19 +108,12 @@ def figures(steps: int, images_per_class: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="print one flat JSON object")
+    parser = command.parser(__doc__)
     parser.add_argument("--steps", type=int, default=300, help="steps of Muon, and of the shortest AdamW")
     parser.add_argument("--images-per-class", type=int, default=30, help="drawings of each category")
     options = parser.parse_args()
     made = figures(options.steps, options.images_per_class)
-    if options.json:
-        print(json.dumps(made))
-        return
-    for name, value in made.items():
-        print(f"{name:40} {value:10}")
+    command.show(made, options.json)
 
 
 if __name__ == "__main__":

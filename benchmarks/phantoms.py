@@ -7,10 +7,9 @@ Processor time is taken, not the time of day, so that a busy machine gives the s
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 
+from benchmarks import command
 from micrographia import phantoms
 
 
@@ -24,10 +23,7 @@ def images_per_minute(category: str, images: int, side: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="print one flat JSON object")
+    parser = command.parser(__doc__)
     parser.add_argument("--images", type=int, default=24, help="images of each category")
     parser.add_argument("--side", type=int, default=512, help="rows and columns of each image")
     options = parser.parse_args()
@@ -35,11 +31,7 @@ def main() -> None:
     overall = len(rates) / sum(1 / rate for rate in rates.values())
     figures = {f"images_per_minute {name}": round(rate, 1) for name, rate in rates.items()}
     figures |= {"images_per_minute": round(overall, 1), "side": options.side, "images": options.images}
-    if options.json:
-        print(json.dumps(figures))
-        return
-    for name, value in figures.items():
-        print(f"{name:50} {value:8}")
+    command.show(figures, options.json)
 
 
 if __name__ == "__main__":

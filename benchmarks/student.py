@@ -22,6 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks import command
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -167,10 +169,7 @@ def figures(repeats: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="print one flat JSON object")
+    parser = command.parser(__doc__)
     parser.add_argument("--repeats", type=int, default=10, help="times that each step is timed")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--spinning", action="store_true", help=argparse.SUPPRESS)
@@ -183,11 +182,7 @@ def main() -> None:
         print(json.dumps(timings(options.repeats)))
         return
     made = figures(options.repeats)
-    if options.json:
-        print(json.dumps(made))
-        return
-    for name, value in made.items():
-        print(f"{name:40} {value:10}")
+    command.show(made, options.json)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,15 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Small tensors on few cores: one thread is quicker than two that wait for each other."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

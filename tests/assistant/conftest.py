@@ -1,19 +1,10 @@
-"""One student for all tests of the room, and one thread, which is quicker than two for small tensors."""
+"""One student for all tests of the room."""
 
 import pytest
-import torch
 
 from micrographia.assistant import Assistant
 
 from .tiny import write_student
-
-
-@pytest.fixture(scope="package", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="package")

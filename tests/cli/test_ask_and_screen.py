@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pytest
 import tifffile
-import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -16,14 +15,6 @@ from micrographia.micrographs.display import to_display
 from micrographia.recipe import shipped_text
 from micrographia.workspace import Workspace
 from tests.assistant.tiny import QUESTIONS, images, write_student
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

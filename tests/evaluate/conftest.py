@@ -1,9 +1,8 @@
-"""A workspace with a student that was tuned for a few steps; small tensors on one thread are quicker."""
+"""A workspace with a student that was tuned for a few steps."""
 
 import shutil
 
 import pytest
-import torch
 
 from micrographia.assistant import Assistant
 from micrographia.micrographs.ingest import ingest
@@ -11,14 +10,6 @@ from micrographia.teach.generate import teach
 from micrographia.tune.train import tune
 from micrographia.workspace import Workspace, open_workspace
 from tests.tune.small import RECIPE, draw_classes
-
-
-@pytest.fixture(scope="package", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="package")

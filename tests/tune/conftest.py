@@ -1,20 +1,11 @@
-"""Small tensors on few cores: one thread is quicker than two that wait for each other."""
+"""A workspace of drawn micrographs that have been taught."""
 
 import pytest
-import torch
 
 from micrographia.micrographs.ingest import ingest
 from micrographia.teach.generate import teach
 from micrographia.workspace import Workspace
 from tests.tune.small import RECIPE, draw_classes
-
-
-@pytest.fixture(scope="package", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="package")
