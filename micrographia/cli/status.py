@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -11,11 +12,13 @@ from rich.text import Text
 
 from micrographia.cli.console import HERE, AsJson, Lab, at_work, show, show_json
 from micrographia.cli.folds import folds_of
-from micrographia.errors import StudentError
+from micrographia.errors import MicrographiaError
 
 if TYPE_CHECKING:
     from micrographia.records import Micrograph
     from micrographia.workspace import Workspace
+
+OUTDATED = "images, conversations or recipe have changed since it was tuned: micrographia tune"
 
 UNITS = {
     "ingest": "micrographs",
@@ -52,8 +55,8 @@ def state_of(workspace: Workspace) -> dict[str, Any]:
         "ingest": _ingested(workspace, images),
         "measure": _measured(workspace, micrographs),
         "teach": _taught(workspace, micrographs),
-        "tune": _tuned(workspace),
-        "evaluate": _evaluated(workspace),
+        "tune": (tuned := _tuned(workspace)),
+        "evaluate": _evaluated(workspace, tuned["students"]),
     }
 
 
@@ -87,24 +90,41 @@ def _taught(workspace: Workspace, micrographs: int) -> dict[str, int]:
 
 
 def _tuned(workspace: Workspace) -> dict[str, Any]:
+    from micrographia.tune.card import CARD
+
+    folders = {fold: workspace.student_folder(fold) for fold in folds_of(workspace.recipe)}
+    there = {fold: folder for fold, folder in folders.items() if (folder / CARD).exists()}
+    old = {str(there[fold]): reason for fold in there if (reason := _outdated(workspace, fold))}
+    done = [str(folder) for folder in there.values() if str(folder) not in old]
+    left_out = [{"path": folder, "reason": reason} for folder, reason in old.items()]
+    return {"done": len(done), "missing": len(folders) - len(done), "students": done, "left_out": left_out}
+
+
+def _outdated(workspace: Workspace, fold: int | None) -> str | None:
+    """Why the student of a fold is not the one that would be tuned now; None where it is."""
     from micrographia.tune.card import read_card
+    from micrographia.tune.corpus import corpus_of
 
-    folders = [workspace.student_folder(fold) for fold in folds_of(workspace.recipe)]
-    done, left_out = [], []
-    for folder in folders:
-        try:
-            if read_card(folder):
-                done.append(str(folder))
-        except StudentError as error:
-            left_out.append({"path": str(folder), "reason": str(error)})
-    missing = len(folders) - len(done)
-    return {"done": len(done), "missing": missing, "students": done, "left_out": left_out}
+    try:
+        card = read_card(workspace.student_folder(fold))
+        now = corpus_of(workspace, fold or 0).fingerprint(workspace.recipe.tune)
+    except MicrographiaError as error:
+        return str(error)
+    return None if card and card.fingerprint == now else OUTDATED
 
 
-def _evaluated(workspace: Workspace) -> dict[str, Any]:
-    reports = [workspace.report_folder(fold) / "report.html" for fold in folds_of(workspace.recipe)]
-    done = [str(report) for report in reports if report.exists()]
-    return {"done": len(done), "missing": len(reports) - len(done), "reports": done}
+def _evaluated(workspace: Workspace, students: Sequence[str]) -> dict[str, Any]:
+    """A report counts where it was written after its student, and that is up to date."""
+    folds = folds_of(workspace.recipe)
+    reports = {
+        str(workspace.student_folder(fold)): workspace.report_folder(fold) / "report.html" for fold in folds
+    }
+    done = [str(reports[student]) for student in students if _is_newer(reports[student], Path(student))]
+    return {"done": len(done), "missing": len(folds) - len(done), "reports": done}
+
+
+def _is_newer(report: Path, student: Path) -> bool:
+    return report.exists() and report.stat().st_mtime_ns >= student.stat().st_mtime_ns
 
 
 def _draw(state: dict[str, Any]) -> None:

@@ -48,3 +48,12 @@ def read_card(folder: Path) -> Card | None:
         raise StudentError(
             f"{folder / CARD} cannot be read ({cause})", "tune again: micrographia tune"
         ) from None
+
+
+def is_of(folder: Path, fingerprint: str) -> bool:
+    """Whether the student in ``folder`` has this fingerprint. One whose card cannot be read has none."""
+    try:
+        card = read_card(folder)
+    except StudentError:
+        return False
+    return card is not None and card.fingerprint == fingerprint

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from micrographia.errors import PlanError
 from micrographia.recipe import TuneSection
 from micrographia.students.configuration import MVaEMaConfig
 from micrographia.students.mvaema import MVaEMaForConditionalGeneration
 from micrographia.tune.collate import Text, Texts
+from micrographia.tune.corpus import require_learners
 from micrographia.tune.order import Order
 from micrographia.tune.precision import Precision
 
@@ -104,16 +104,6 @@ def plan(
         locked=locked,
         precision=precision,
     )
-
-
-def require_learners(parts: Mapping[str, Sequence[int]]) -> None:
-    """Raises PlanError where there is nothing to learn from or to validate with."""
-    for part in ("train", "validation"):
-        if not parts[part]:
-            raise PlanError(
-                f"no image of the {part} part has a conversation that the student can read",
-                "ingest more images, tell fewer to be test, or change split.validation and split.test",
-            )
 
 
 def label_order(images: Sequence[int], recipe: TuneSection) -> Order:

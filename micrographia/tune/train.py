@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import torch
 
 from micrographia.engine import SILENT, Progress
-from micrographia.errors import PlanError, StudentError
 from micrographia.recipe import TuneSection
-from micrographia.records import Conversation, Micrograph
+from micrographia.records import Conversation
 from micrographia.students.configuration import MVaEMaConfig
 from micrographia.students.mvaema import MVaEMaForConditionalGeneration
 from micrographia.students.processor import MVaEMaImageProcessor, MVaEMaProcessor
 from micrographia.students.tokens import train_tokenizer
 from micrographia.students.vision import VisionConfig
-from micrographia.teach.generate import current_course
 from micrographia.teach.lexicon import class_words
-from micrographia.tune.card import CARD, Card, read_card
+from micrographia.tune.card import CARD, Card, is_of
 from micrographia.tune.collate import TextBatches, Texts, texts_by_micrograph
+from micrographia.tune.corpus import Corpus, corpus_of
 from micrographia.tune.features import PixelSight, Sight, look
 from micrographia.tune.fit import Curve, Stage, fit
 from micrographia.tune.labels import LabelSets, facts_by_micrograph, finding, label_sets, learn_labels
@@ -34,7 +29,6 @@ from micrographia.tune.pixels import prepare, some_at_a_time
 from micrographia.tune.plan import (
     label_order,
     plan,
-    require_learners,
     with_texts,
     without_too_long,
     word_order,
@@ -42,30 +36,7 @@ from micrographia.tune.plan import (
 from micrographia.tune.precision import choose_once
 from micrographia.workspace import Workspace
 
-VERSION = 3
-"""Counts up when the same recipe and data make another student."""
-
 VOCABULARY = 2000
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """What a student learns from: images in the order of their ids, with all their conversations."""
-
-    micrographs: list[Micrograph]
-    conversations: list[Conversation]
-    parts: dict[str, list[int]]
-    """Rows of the images of each part that have conversations."""
-
-    @cached_property
-    def rows(self) -> dict[str, int]:
-        """Row of each micrograph."""
-        return {m.id: row for row, m in enumerate(self.micrographs)}
-
-    def of(self, part: str) -> list[Conversation]:
-        """The conversations of one part."""
-        rows = set(self.parts[part])
-        return [c for c in self.conversations if self.rows[c.micrographs[0]] in rows]
 
 
 def tune(
@@ -79,50 +50,15 @@ def tune(
     ``fold`` is for a cross-validation. ``say`` is given the plan, line by line, before the first step. A run
     that was killed goes on from its last checkpoint. Raises PlanError where the data do not suffice.
     """
-    corpus = _corpus(workspace, fold or 0)
-    fingerprint = _fingerprint(workspace, corpus)
+    corpus = corpus_of(workspace, fold or 0)
+    fingerprint = corpus.fingerprint(workspace.recipe.tune)
     folder = workspace.student_folder(fold)
     training = folder.parent / f".{folder.name}-training-{fingerprint[:12]}"
-    if _fingerprint_of(folder) != fingerprint:
+    if not is_of(folder, fingerprint):
         _tune(workspace, corpus, fingerprint, folder, training, progress, say)
     for left_behind in folder.parent.glob(f".{folder.name}-training-*"):
         shutil.rmtree(left_behind)
     return folder
-
-
-def _fingerprint_of(folder: Path) -> str | None:
-    """Of the student that is there; one of another version, whose card cannot be read, is made anew."""
-    try:
-        card = read_card(folder)
-    except StudentError:
-        return None
-    return card.fingerprint if card else None
-
-
-def _corpus(workspace: Workspace, fold: int) -> Corpus:
-    catalog = workspace.catalog
-    conversations = list(catalog.conversations(current_course(workspace)))
-    if not conversations:
-        raise PlanError(
-            "there are no conversations of the recipe's course", "teach first: micrographia teach"
-        )
-    part_of = catalog.parts(fold)
-    taught = {c.micrographs[0] for c in conversations}
-    micrographs = [m for m in catalog.micrographs() if m.id in taught]
-    parts: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
-    for row, micrograph in enumerate(micrographs):
-        if micrograph.id in part_of:
-            parts[part_of[micrograph.id]].append(row)
-    require_learners(parts)
-    return Corpus(micrographs, conversations, parts)
-
-
-def _fingerprint(workspace: Workspace, corpus: Corpus) -> str:
-    recipe = workspace.recipe.tune.model_dump_json(exclude={"name"})
-    texts = (f"{c.id} {c.prompt} {c.answer}" for c in corpus.conversations)
-    division = json.dumps([corpus.parts, _groups(workspace, corpus)])
-    content = [str(VERSION), recipe, *texts, division]
-    return hashlib.sha256("\n".join(content).encode()).hexdigest()
 
 
 def _tune(
@@ -149,8 +85,7 @@ def _tune(
     texts, left_out = _texts(corpus, processor, model.config.max_position_embeddings)
     precision = choose_once(training / "precision.json")
     parts = with_texts(corpus.parts, texts)
-    untaught = len(workspace.catalog.micrographs()) - len(corpus.micrographs)
-    planned = plan(parts, texts, left_out, untaught, model, recipe, locked, precision)
+    planned = plan(parts, texts, left_out, corpus.untaught, model, recipe, locked, precision)
     for line in planned.lines():
         say(line)
 
@@ -172,7 +107,7 @@ def _tune(
         model,
         word_order(train, recipe),
         Plain(validation),
-        TextBatches(sight, texts, _groups(workspace, corpus), recipe),
+        TextBatches(sight, texts, corpus.groups, recipe),
         *(training / "words", precision, progress),
     )
     card = _card(workspace, corpus, parts, fingerprint, "\n".join(planned.lines()), label_curve, curve)
@@ -212,14 +147,6 @@ def _config(recipe: TuneSection, processor: MVaEMaProcessor, vision: VisionConfi
         itm=recipe.matching,
         lm=recipe.language,
     )
-
-
-def _groups(workspace: Workspace, corpus: Corpus) -> list[int]:
-    """One number for all images that are bound together."""
-    group_of = workspace.catalog.groups()
-    names = [group_of[m.id] for m in corpus.micrographs]
-    numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    return [numbers[name] for name in names]
 
 
 def _commonest_prompt(conversations: Sequence[Conversation], task: str, length: str) -> str:

@@ -1,5 +1,6 @@
 """The stage as a whole: from conversations to a folder that `transformers` loads, once."""
 
+import json
 import shutil
 from importlib import import_module
 
@@ -8,7 +9,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
+from typer.testing import CliRunner
 
+from micrographia.cli import app
 from micrographia.errors import PlanError
 from micrographia.micrographs.display import open_display
 from micrographia.micrographs.ingest import ingest
@@ -141,6 +144,18 @@ def test_a_student_whose_card_cannot_be_read_is_made_anew(copy):
     (copy / "students" / "small" / CARD).write_text('{"images": 3}')
     assert tune_again(copy) >= LEARNING
     assert read_card(copy / "students" / "small").images > 3
+
+
+def test_status_tells_a_student_of_an_earlier_recipe_from_that_of_today(copy):
+    def state():
+        done = CliRunner().invoke(app, ["status", "--lab", str(copy), "--json"])
+        return json.loads(done.stdout)["tune"]
+
+    assert (state()["done"], state()["missing"], state()["left_out"]) == (1, 0, [])
+    recipe = (copy / RECIPE_FILE).read_text()
+    (copy / RECIPE_FILE).write_text(recipe.replace("texts_per_image: 3", "texts_per_image: 2"))
+    assert (state()["done"], state()["missing"]) == (0, 1)
+    assert "have changed since it was tuned" in state()["left_out"][0]["reason"]
 
 
 def test_what_is_tuned_is_not_tuned_again(copy):

@@ -1,0 +1,80 @@
+"""What a student learns from, and the fingerprint of all that decides what it becomes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from micrographia.errors import PlanError
+from micrographia.recipe import TuneSection
+from micrographia.records import Conversation, Micrograph
+from micrographia.teach.generate import current_course
+from micrographia.workspace import Workspace
+
+VERSION = 3
+"""Counts up when the same recipe and data make another student."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Images in the order of their ids, with all their conversations."""
+
+    micrographs: list[Micrograph]
+    groups: list[int]
+    """One number for all images that are bound together, by row."""
+    conversations: list[Conversation]
+    parts: dict[str, list[int]]
+    """Rows of the images of each part."""
+    untaught: int
+    """Images of the workspace that no conversation is about."""
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Row of each micrograph."""
+        return {m.id: row for row, m in enumerate(self.micrographs)}
+
+    def of(self, part: str) -> list[Conversation]:
+        """The conversations of one part."""
+        rows = set(self.parts[part])
+        return [c for c in self.conversations if self.rows[c.micrographs[0]] in rows]
+
+    def fingerprint(self, recipe: TuneSection) -> str:
+        """sha256 over all that decides what the student of this recipe becomes; its name does not."""
+        texts = (f"{c.id} {c.prompt} {c.answer}" for c in self.conversations)
+        division = json.dumps([self.parts, self.groups])
+        content = [str(VERSION), recipe.model_dump_json(exclude={"name"}), *texts, division]
+        return hashlib.sha256("\n".join(content).encode()).hexdigest()
+
+
+def corpus_of(workspace: Workspace, fold: int) -> Corpus:
+    """Of the recipe's course. Raises PlanError where there is nothing to learn from or to validate with."""
+    catalog = workspace.catalog
+    conversations = list(catalog.conversations(current_course(workspace)))
+    if not conversations:
+        raise PlanError(
+            "there are no conversations of the recipe's course", "teach first: micrographia teach"
+        )
+    part_of, group_of, every = catalog.parts(fold), catalog.groups(), catalog.micrographs()
+    taught = {c.micrographs[0] for c in conversations}
+    micrographs = [m for m in every if m.id in taught]
+    parts: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
+    for row, micrograph in enumerate(micrographs):
+        if micrograph.id in part_of:
+            parts[part_of[micrograph.id]].append(row)
+    require_learners(parts)
+    numbers: dict[str, int] = {}
+    groups = [numbers.setdefault(group_of[m.id], len(numbers)) for m in micrographs]
+    return Corpus(micrographs, groups, conversations, parts, len(every) - len(micrographs))
+
+
+def require_learners(parts: Mapping[str, Sequence[int]]) -> None:
+    """Raises PlanError where there is nothing to learn from or to validate with."""
+    for part in ("train", "validation"):
+        if not parts[part]:
+            raise PlanError(
+                f"no image of the {part} part has a conversation that the student can read",
+                "ingest more images, tell fewer to be test, or change split.validation and split.test",
+            )
