@@ -44,8 +44,6 @@ def test_the_fingerprint_is_of_everything_but_the_name(corpus):
     first, *others = corpus.conversations
     answer = first.turns[1].model_copy(update={"text": "!"})
     reworded = first.model_copy(update={"turns": (first.turns[0], answer)})
-        update={"turns": (first.turns[0], first.turns[1].model_copy(update={"text": "!"}))}
-    )
     train, test = corpus.parts["train"], corpus.parts["test"]
     changed = [
         corpus.fingerprint(TuneSection(seed=1)),
