@@ -127,8 +127,9 @@ class Source(Record):
     path: str
     size_bytes: int = Field(ge=0)
     modified_ns: int
-    outcome: Literal["taken", "refused", "skipped"]
-    """refused: it should be an image and could not be read. skipped: it is not an image."""
+    outcome: Literal["taken", "refused", "skipped", "gone"]
+    """refused: it should be an image and could not be read. skipped: it is not an image. gone: it was met and
+    is not there any more."""
     reason: str | None = None
     micrograph: Sha256 | None = None
     told: Told = Told()

@@ -58,6 +58,7 @@ def as_dict(summary: IngestSummary) -> dict[str, Any]:
         "micrographs": summary.micrographs,
         "taken": summary.taken,
         "unchanged": summary.unchanged,
+        "gone": summary.gone,
         "skipped": len(summary.skipped),
         "refused": [{"path": source.path, "reason": source.reason} for source in summary.refused],
         "look_alikes": summary.look_alikes,
@@ -73,6 +74,7 @@ def in_words(summary: IngestSummary) -> str:
     told = [
         *_counted(summary.taken, "files taken"),
         *_counted(summary.unchanged, "files unchanged since the last time"),
+        *_counted(summary.gone, "files that are not there any more, left out from now on"),
         *_counted(len(summary.skipped), "files that are not images"),
         *_counted(
             summary.look_alikes, "images that share a place with another, kept on its side of the split"

@@ -65,7 +65,7 @@ def _ingested(workspace: Workspace, images: Sequence[Micrograph]) -> dict[str, A
     outcomes = Counter(source.outcome for source in sources)
     return {
         "done": len(images),
-        "files": {outcome: outcomes[outcome] for outcome in ("taken", "refused", "skipped")},
+        "files": {outcome: outcomes[outcome] for outcome in ("taken", "refused", "skipped", "gone")},
         "folds": workspace.catalog.folds(),
         "parts": {part: dict(labels) for part, labels in workspace.catalog.count_parts().items()},
         "left_out": [{"path": s.path, "reason": s.reason} for s in sources if s.outcome == "refused"],

@@ -85,8 +85,8 @@ def _require_unseen(exam: Exam, card: Card) -> None:
     if known:
         raise StudentError(
             f"the student was tuned with {len(known)} of {len(exam.micrographs)} images that are now the "
-            f"test, {known[0]} among them",
-            "the images were divided anew since: tune again: micrographia tune",
+            f"test, {known[0]} among them, since they were divided anew",
+            "tune again: micrographia tune",
         )
 
 

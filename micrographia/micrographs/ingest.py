@@ -7,6 +7,7 @@ like one that was not.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -51,6 +52,8 @@ class IngestSummary:
     skipped: tuple[Source, ...]
     micrographs: int
     """Different images in the catalogue now; files with the same bytes are one."""
+    gone: int
+    """Files that an earlier run met and that are not there any more."""
     look_alikes: int
     """How many of them show what another shows: near duplicates, and fields that overlap."""
     label_conflicts: tuple[str, ...] = ()
@@ -71,13 +74,16 @@ def ingest(
     """Take every image at or below ``paths``; labels come from folders, then from the table.
 
     Files met before and not changed since are not read again, but take what folders, table and group
-    pattern say now. Raises ``RecipeError`` before any work where a path or a cell of the table is wrong.
+    pattern say now; one that could not be read is tried again. What was taken below ``paths`` and is not there
+    any more no longer counts. Raises ``RecipeError`` before any work where a path or a cell of the table is wrong.
     """
     rows = read_table(table) if table else None
     found = find_files(paths, leave_out=[workspace.folder, *([table] if table else [])])
     told, rows_without_file = _told(found, rows, workspace.recipe.ingest.group_pattern)
     known = {source.path: source for source in workspace.catalog.sources()}
     unchanged = [file for file in found if _is_unchanged(file, known.get(file.text), workspace.objects)]
+    gone = _gone(known, found, paths)
+    workspace.catalog.record(gone)  # first, so that a file in its new folder is not at odds with the old one
     _record_told(workspace.catalog, [(known[file.text], told[file.text]) for file in unchanged])
 
     there = {file.text for file in unchanged}
@@ -93,6 +99,7 @@ def ingest(
         refused=tuple(s for s in workspace.catalog.sources("refused") if s.path in told),
         skipped=tuple(s for s in workspace.catalog.sources("skipped") if s.path in told),
         micrographs=len(now),
+        gone=len(gone),
         look_alikes=len(workspace.catalog.clusters()),
         label_conflicts=tuple(m.name for m in now if any(n.startswith("label dropped") for n in m.notes)),
         moved=moved,
@@ -116,9 +123,36 @@ def _told(
 
 
 def _is_unchanged(file: Found, source: Source | None, objects: Objects) -> bool:
+    """Whether what is known of a file still holds. What hindered reading may have changed outside of it."""
     if source is None or (source.size_bytes, source.modified_ns) != (file.size_bytes, file.modified_ns):
         return False
-    return source.micrograph is None or source.micrograph in objects
+    if source.micrograph is None:
+        return source.outcome == "skipped"
+    return source.micrograph in objects
+
+
+def _gone(known: dict[str, Source], found: Sequence[Found], paths: Sequence[Path]) -> list[Source]:
+    """The sources below ``paths`` whose files were met and are not there any more.
+
+    Nothing is said of what lies below a folder that could not be listed.
+    """
+    there = {file.text for file in found}
+    roots = [readable(path.resolve()) for path in paths]
+    closed = [file.text for file in found if file.fault]
+    return [
+        source.model_copy(
+            update={"outcome": "gone", "reason": "the file is not there any more", "micrograph": None}
+        )
+        for source in known.values()
+        if source.outcome != "gone"
+        and source.path not in there
+        and _is_below(source.path, roots)
+        and not _is_below(source.path, closed)
+    ]
+
+
+def _is_below(path: str, folders: Sequence[str]) -> bool:
+    return any(path.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
 
 
 def _record_told(catalog: Catalog, pairs: Iterable[tuple[Source, Told]]) -> None:

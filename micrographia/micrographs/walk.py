@@ -65,7 +65,7 @@ def _below(folder: Path, root: Path, left_out: set[Path]) -> Iterator[Found]:
     for path in paths:
         if path in left_out:
             continue
-        if path.is_dir() and not path.is_symlink():
+        if os.path.isdir(path) and not path.is_symlink():  # Path.is_dir raises where it may not look
             if not path.name.startswith("."):
                 yield from _below(path, root, left_out)
         else:

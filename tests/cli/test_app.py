@@ -101,7 +101,7 @@ def test_status_of_a_new_workspace(tmp_path):
     state = json.loads(done.stdout)
     assert state["ingest"] == {
         "done": 0,
-        "files": {"taken": 0, "refused": 0, "skipped": 0},
+        "files": {"taken": 0, "refused": 0, "skipped": 0, "gone": 0},
         "folds": 0,
         "parts": {},
         "left_out": [],
@@ -139,7 +139,7 @@ def test_ingest_again_prints_one_object_for_a_script(ingested, drawn):
     done = run("ingest", drawn, "--table", drawn / "labels.csv", "--lab", lab, "--json", "--quiet")
     summary = json.loads(done.stdout)
     assert done.exit_code == 1
-    assert (summary["taken"], summary["unchanged"], summary["micrographs"]) == (0, 12, 10)
+    assert (summary["taken"], summary["unchanged"], summary["micrographs"]) == (0, 11, 10)
     assert [file["path"] for file in summary["refused"]] == [str(drawn / "Fibres" / "torn.png")]
 
 

@@ -42,6 +42,10 @@ def never(file, objects, limits):
     pytest.fail(f"{file.path} is read again")
 
 
+def refuse(*_):
+    raise PermissionError(13, "Permission denied")
+
+
 def base(source):
     return Path(source.path).name
 
@@ -77,13 +81,57 @@ def test_what_is_recorded_is_what_is_in_the_file(tmp_path, workspace):
 
 def test_a_second_run_reads_nothing_and_changes_nothing(tmp_path, workspace, monkeypatch):
     images = draw(tmp_path / "images")
-    (images / "broken.png").write_bytes(b"")
+    (images / "notes.txt").write_text("tilted by 52 degrees")
     ingest(workspace, [images])
     before = content(workspace)
     monkeypatch.setattr("micrographia.micrographs.ingest.read_file", never)
     again = ingest(workspace, [images])
-    assert (again.taken, again.unchanged, len(again.refused)) == (0, 9, 1)
+    assert (again.taken, again.unchanged, len(again.skipped)) == (0, 9, 1)
     assert content(workspace) == before
+
+
+def test_a_refused_file_is_tried_again(tmp_path, workspace, monkeypatch):
+    """What hindered reading may lie outside of the file: permissions, memory, a limit."""
+    images = draw(tmp_path / "images", each=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "load", refuse)
+        assert len(ingest(workspace, [images]).refused) == 2
+    again = ingest(workspace, [images])
+    assert (again.taken, again.refused, again.micrographs) == (2, (), 2)
+
+
+def test_a_renamed_class_folder_is_another_class(tmp_path, workspace):
+    images = draw(tmp_path / "images")
+    ingest(workspace, [images])
+    parts = workspace.catalog.parts()
+    (images / "Tips").rename(images / "AFM tips")
+    summary = ingest(workspace, [images])
+    assert (summary.gone, summary.micrographs, summary.label_conflicts) == (4, 8, ())
+    assert workspace.catalog.labels() == ["AFM tips", "Fibres"]
+    assert workspace.catalog.parts() == parts
+    assert ingest(workspace, [images]).gone == 0
+
+
+def test_an_image_that_was_taken_away_no_longer_counts_until_it_is_back(tmp_path, workspace):
+    images = draw(tmp_path / "images")
+    ingest(workspace, [images])
+    before = workspace.catalog.micrographs()
+    (images / "Tips").rename(tmp_path / "Tips")
+    assert (ingest(workspace, [images]).micrographs, workspace.catalog.labels()) == (4, ["Fibres"])
+    (tmp_path / "Tips").rename(images / "Tips")
+    summary = ingest(workspace, [images])
+    assert (summary.taken, summary.gone) == (4, 0)
+    assert workspace.catalog.micrographs() == before
+
+
+def test_what_lies_elsewhere_or_cannot_be_listed_is_not_gone(tmp_path, workspace, monkeypatch):
+    images = draw(tmp_path / "images")
+    ingest(workspace, [images])
+    assert ingest(workspace, [images / "Tips"]).gone == 0
+    listed = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda self: refuse() if self.name == "Tips" else listed(self))
+    assert ingest(workspace, [images]).gone == 0
+    assert len(workspace.catalog.micrographs()) == 8
 
 
 def test_a_changed_file_is_read_again(tmp_path, workspace):

@@ -1,6 +1,7 @@
 """Which files are met, in which order, and that nothing outside is."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +66,21 @@ def test_links_are_not_followed_out(lab):
     assert excuses["loop"] == "a link to a folder"
     assert {file.path.name for file in found if file.fault} == {"broken.png"}
     assert "o.png" not in excuses
+
+
+def test_a_folder_that_may_be_listed_and_not_entered(lab, monkeypatch):
+    """As mode 0444 is for anyone but root."""
+    stat = os.stat
+
+    def refuse(path, **how):
+        if Path(path).parent == lab / "b":
+            raise PermissionError(13, "Permission denied")
+        return stat(path, **how)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    faults = {file.path.name: file.fault for file in find_files([lab])}
+    assert faults["2.png"] == faults["10.png"] == "cannot be reached (Permission denied)"
+    assert faults["0.png"] is None
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
