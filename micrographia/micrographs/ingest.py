@@ -74,8 +74,9 @@ def ingest(
     """Take every image at or below ``paths``; labels come from folders, then from the table.
 
     Files met before and not changed since are not read again, but take what folders, table and group
-    pattern say now; one that could not be read is tried again. What was taken below ``paths`` and is not there
-    any more no longer counts. Raises ``RecipeError`` before any work where a path or a cell of the table is wrong.
+    pattern say now; one that could not be read is tried again. What was taken below ``paths`` and is not
+    there any more no longer counts. Raises ``RecipeError`` before any work where a path or a cell of the
+    table is wrong.
     """
     rows = read_table(table) if table else None
     found = find_files(paths, leave_out=[workspace.folder, *([table] if table else [])])

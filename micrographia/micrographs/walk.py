@@ -65,11 +65,18 @@ def _below(folder: Path, root: Path, left_out: set[Path]) -> Iterator[Found]:
     for path in paths:
         if path in left_out:
             continue
-        if os.path.isdir(path) and not path.is_symlink():  # Path.is_dir raises where it may not look
+        if _is_folder(path):
             if not path.name.startswith("."):
                 yield from _below(path, root, left_out)
         else:
             yield _found(path, root)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir() and not path.is_symlink()
+    except OSError:  # the folder around it may be listed and not entered
+        return False
 
 
 def _found(path: Path, root: Path) -> Found:
