@@ -235,7 +235,7 @@ def _replies(
     references: Mapping[str, Sequence[str]],
     about: Mapping[str, tuple[str, str]],
 ) -> tuple[Reply, ...]:
-    """Of each question and caption; references are all wordings of the same facts."""
+    """Of each question and caption; references are the wordings of the same facts."""
     from micrographia.evaluate import scoring
     from micrographia.evaluate.metrics import text
     from micrographia.evaluate.metrics.facts import fact_counts
@@ -268,9 +268,9 @@ def baseline(scores: Sequence[Score], system: str) -> Baseline:
 
 
 def peak_memory_gib() -> float:
-    """Of this process or the largest of those that it has started (Linux gives KiB)."""
+    """Of this process or the largest of those that it has started."""
     used = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return max(used) / 2**20
+    return max(used) / (2**30 if sys.platform == "darwin" else 2**20)  # Linux gives KiB
 
 
 def say(line: str) -> None:

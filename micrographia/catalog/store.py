@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeVar
 
 from sqlalchemy import Connection, Exists, Select, and_, delete, exists, func, select, update
@@ -121,18 +122,22 @@ class Catalog:
     def divide(self, test: float, validation: float, seed: int) -> dict[str, str]:
         """Give every micrograph without one a part; who had to be moved, and why.
 
-        A part told by the lab comes before the one it had. Where the lab tells which images are the test,
-        no others are drawn for it; where it tells none for validation, some of its train are drawn.
+        With other shares or another seed than before all parts are drawn anew. A part told by the lab comes
+        before the one it had. Where the lab tells which images are the test, no others are drawn for it;
+        where it tells none for validation, some of its train are drawn.
         """
         told = {source.told.part for source in self.sources("taken")}
-        division = divide(self._bound(), 0 if "test" in told else test, validation, seed)
-        self._write_parts({0: division})
+        drawn_as = json.dumps({"test": test, "validation": validation, "seed": seed})
+        before = self.parts() if self._drawn_as() == [drawn_as] else {}
+        division = divide(self._bound(before), 0 if "test" in told else test, validation, seed)
+        self._write_parts({0: division}, drawn_as)
         return division.moved
 
     def divide_into_folds(self, folds: int, validation: float, seed: int) -> None:
         """Replace the division by one of so many folds, numbered from 0."""
         divisions = divide_into_folds(self._bound(), folds, validation, seed)
-        self._write_parts(dict(enumerate(divisions)))
+        drawn_as = json.dumps({"folds": folds, "validation": validation, "seed": seed})
+        self._write_parts(dict(enumerate(divisions)), drawn_as)
 
     def parts(self, fold: int = 0) -> dict[str, str]:
         """Part of each micrograph in a fold."""
@@ -271,12 +276,16 @@ class Catalog:
         query = select(_micrographs.record).where(_HAS_A_SOURCE, ~done).order_by(_micrographs.id)
         return [Micrograph.model_validate_json(row) for row in self._column(query)]
 
-    def _bound(self) -> list[Bound]:
+    def _drawn_as(self) -> list[str]:
+        """What the parts of each fold were drawn with."""
+        return self._column(select(tables.divisions.c.drawn_as).order_by(tables.divisions.c.fold))
+
+    def _bound(self, parts: Mapping[str, str] = MappingProxyType({})) -> list[Bound]:
         told: dict[str, list[Source]] = defaultdict(list)
         for source in self.sources("taken"):
             told[source.micrograph or ""].append(source)
         no_validation = not any(s.told.part == "validation" for sources in told.values() for s in sources)
-        clusters, parts = self.clusters(), self.parts() if self.folds() == 1 else {}
+        clusters = self.clusters()
         bound = []
         for m in self.micrographs():
             part = next((s.told.part for s in told[m.id] if s.told.part), None)
@@ -293,15 +302,18 @@ class Catalog:
             )
         return bound
 
-    def _write_parts(self, divisions: Mapping[int, Division]) -> None:
+    def _write_parts(self, divisions: Mapping[int, Division], drawn_as: str) -> None:
         rows = [
             {"fold": fold, "micrograph": identity, "part": part}
             for fold, division in divisions.items()
             for identity, part in division.parts.items()
         ]
         with self._engine.begin() as connection:
-            connection.execute(delete(tables.parts).where(tables.parts.c.fold.not_in(list(divisions))))
+            for table in (tables.parts, tables.divisions):
+                connection.execute(delete(table).where(table.c.fold.not_in(list(divisions))))
             insert_or_replace(connection, tables.parts, rows)
+            drawn = [{"fold": fold, "drawn_as": drawn_as} for fold in divisions]
+            insert_or_replace(connection, tables.divisions, drawn)
 
 
 def _bonds(sources: Iterable[Source], cluster: str | None) -> tuple[str, ...]:

@@ -52,6 +52,13 @@ parts = Table(
     Column("part", String(16), nullable=False),
 )
 
+divisions = Table(
+    "divisions",
+    metadata,
+    Column("fold", Integer, primary_key=True),
+    Column("drawn_as", Text, nullable=False, comment="JSON: shares and seed that the parts were drawn with"),
+)
+
 landmarks = Table(
     "landmarks",
     metadata,

@@ -22,7 +22,7 @@ from micrographia.micrographs.display import open_display
 from micrographia.records import Conversation, Score
 from micrographia.teach.facts import facts_of
 from micrographia.teach.generate import current_course
-from micrographia.teach.measured import wordings
+from micrographia.teach.measured import MOST_WORDINGS, wordings
 from micrographia.teach.questions import asked
 from micrographia.tune.card import Card
 from micrographia.workspace import Workspace
@@ -103,14 +103,17 @@ def _training(workspace: Workspace, assistant: Assistant, fold: int, progress: P
 
 
 def references_of(workspace: Workspace, exam: Exam) -> dict[str, list[str]]:
-    """All wordings of the facts that each answer should state."""
+    """Wordings of the facts that each answer should state, the teacher's own first.
+
+    All there are (``measured.wordings``); of a caption MOST_WORDINGS, spread evenly.
+    """
     measurements = workspace.catalog.measurements(METHOD_VERSION)
     references = {}
     for micrograph in exam.micrographs:
         facts = facts_of(micrograph, measurements[micrograph.id])
         for conversation in exam.asked[micrograph.id]:
             texts = wordings(*asked(conversation), facts, conversation.length)
-            references[conversation.id] = texts or [conversation.answer]
+            references[conversation.id] = list(dict.fromkeys([conversation.answer, *texts]))
     return references
 
 
@@ -147,7 +150,8 @@ def _write(
         },
         notes=(
             f"Words of a text are counted after: {words.SIGNATURE}.",
-            "References are all wordings of the facts on record. Facts are those that pixels show: "
+            "References are all wordings of the facts on record; of a caption, which has thousands, "
+            f"{MOST_WORDINGS} spread evenly. Facts are those that pixels show: "
             "class, level, direction.",
             "Groups (specimens, look-alikes) are whole in one part of the split.",
         ),

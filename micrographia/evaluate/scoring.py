@@ -93,7 +93,7 @@ def text_scores(
     references: Mapping[str, Sequence[str]],
     groups: Mapping[str, str],
 ) -> list[Score]:
-    """BLEU, ROUGE and METEOR of one task's answers, against all wordings of the same facts."""
+    """BLEU, ROUGE and METEOR of one task's answers, against the wordings of the same facts."""
     told = [c for c in asked if c.id in answers]
     if not told:
         return []

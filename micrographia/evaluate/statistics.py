@@ -4,8 +4,8 @@ Every metric is a function of sums over samples. Whole groups (specimen, series,
 replacement and their sums added up: the cluster bootstrap (Davison and Hinkley, "Bootstrap Methods and their
 Application", 1997, section 3.8; Field and Welsh, J. R. Statist. Soc. B 69, 2007,
 doi:10.1111/j.1467-9868.2007.00593.x). With few groups its intervals are too narrow (Cameron, Gelbach and
-Miller, Rev. Econ. Stat. 90, 2008, doi:10.1162/rest.90.3.414), and where all answers are right it has no
-width; another method then takes its place, and ``Interval.method`` says which.
+Miller, Rev. Econ. Stat. 90, 2008, doi:10.1162/rest.90.3.414), and where all groups are alike it has no width;
+another method then takes its place, and ``Interval.method`` says which.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ FEW_GROUPS = 30
 _LEVEL = 0.95
 _TAILS = np.array([(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
 _CHUNK_DRAWS = 1 << 20
+_ALIKE = 1e-12
 
 
 class Interval(NamedTuple):
@@ -82,8 +83,9 @@ def corpus(
     From ``FEW_GROUPS`` groups on: BCa cluster bootstrap (Efron, J. Am. Stat. Assoc. 82, 1987,
     doi:10.1080/01621459.1987.10478410) of ``RESAMPLES`` resamples. Below: delete-one-group jackknife variance
     with Student's t on groups - 1 degrees of freedom (Rust and Rao, Stat. Methods Med. Res. 5, 1996,
-    doi:10.1177/096228029600500305), cut to ``bounds``. One group tells nothing of others: the interval is
-    ``bounds``.
+    doi:10.1177/096228029600500305), cut to ``bounds``. Where no group changes the figure when it is left out,
+    another that would is rarer than one in so many (Clopper-Pearson), and may be anything within ``bounds``.
+    One group tells nothing of others: the interval is ``bounds``.
 
     Raises ValueError where there is no sample, or a number of groups other than of samples.
     """
@@ -92,6 +94,9 @@ def corpus(
     if len(sums) == 1:
         low, high = bounds
         method = "one group: the whole range"
+    elif np.ptp(statistic(sums.sum(axis=0) - sums)) < _ALIKE:
+        low, high = _interval_of_alike(len(sums), value, bounds)
+        method = "all groups alike: Clopper-Pearson on groups"
     elif len(sums) < FEW_GROUPS:
         low, high = _student_interval(sums, statistic, value, bounds)
         method = "delete-one-group jackknife, Student's t"
@@ -182,6 +187,12 @@ def _student_interval(
 ) -> tuple[float, float]:
     half = stats.t.ppf(_TAILS[1], len(sums) - 1) * np.sqrt(jackknife_variance(sums, statistic))
     return max(bounds[0], value - float(half)), min(bounds[1], value + float(half))
+
+
+def _interval_of_alike(groups: int, value: float, bounds: tuple[float, float]) -> tuple[float, float]:
+    """None of so many groups is another: at most this share of all groups is, and at either bound."""
+    others = 1 - _TAILS[0] ** (1 / groups)
+    return value - others * (value - bounds[0]), value + others * (bounds[1] - value)
 
 
 def _bca_interval(sums: FloatArray, statistic: Statistic, value: float, seed: int) -> tuple[float, float]:

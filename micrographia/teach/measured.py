@@ -82,15 +82,24 @@ def usable_frames(questions: QuestionSet, stated: Sequence[Fact], length: Length
     ]
 
 
+MOST_WORDINGS = 600
+"""More than any question or class has; of a caption there are thousands, too many to compare with."""
+
+
 def wordings(
-    questions: QuestionSet, question: Question, facts: Facts, length: Length, limit: int = 200
+    questions: QuestionSet, question: Question, facts: Facts, length: Length, limit: int = MOST_WORDINGS
 ) -> list[str]:
     """All wordings of the same facts, or ``limit`` of them spread evenly over frames and phrases."""
     stated = stated_facts(questions, question, facts, length)
     frames = usable_frames(questions, stated, length)
     if not frames:
         return []
-    each = [_spread(_options(frame, stated), limit // len(frames)) for frame in frames]
+    options = [_options(frame, stated) for frame in frames]
+    whole = sum(math.prod(map(len, of_frame)) for of_frame in options) <= limit
+    each = [
+        itertools.product(*of_frame) if whole else _spread(of_frame, limit // len(frames))
+        for of_frame in options
+    ]
     texts = (
         compose(frame, stated, choice).text
         for frame, choices in zip(frames, each, strict=True)

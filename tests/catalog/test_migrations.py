@@ -56,7 +56,8 @@ def test_an_older_catalogue_is_brought_up_to_date_and_keeps_its_rows(engine, pat
         connection.execute(
             sqlalchemy.insert(tables.micrographs).values(id="a" * 64, as_read="{}", record="{}")
         )
-        connection.execute(sqlalchemy.text("drop table landmarks"))
+        for later in ("landmarks", "divisions"):
+            connection.execute(sqlalchemy.text(f"drop table {later}"))
         connection.execute(sqlalchemy.text("update alembic_version set version_num = '0001'"))
     engine.dispose()
     newer = connect(f"sqlite:///{path}")

@@ -1,6 +1,7 @@
 """Writing the same thing twice changes nothing, and a stage can ask for exactly what is missing."""
 
 import random
+from collections import Counter
 
 import pytest
 
@@ -208,9 +209,21 @@ def test_parts_stay_when_images_are_added(catalog):
     catalog.divide(0.2, 0.2, 0)
     before = catalog.parts()
     fill(catalog, 40, label="Fibres")
-    assert catalog.divide(0.2, 0.2, 5) == {}
+    assert catalog.divide(0.2, 0.2, 0) == {}
     assert {i: p for i, p in catalog.parts().items() if i in before} == before
     assert len(catalog.parts()) == 40
+
+
+@pytest.mark.parametrize("other", [(0.2, 0.2, 7), (0.5, 0.2, 0), (0.2, 0.5, 0)])
+def test_another_seed_or_share_divides_anew(catalog, other):
+    fill(catalog, 40, label="Fibres")
+    catalog.divide(0.2, 0.2, 0)
+    before = catalog.parts()
+    catalog.divide(*other)
+    assert catalog.parts() != before
+    assert Counter(catalog.parts().values())["test"] == round(other[0] * 40)
+    catalog.divide(0.2, 0.2, 0)
+    assert catalog.parts() == before
 
 
 def test_folds_replace_a_division_and_a_division_replaces_folds(catalog):
@@ -253,7 +266,7 @@ def test_who_is_told_to_be_train_is_never_tested(catalog):
     assert test <= {identity(i) for i in range(15, 30)}
     assert len(test) == 12
     assert validation
-    catalog.divide(0.4, 0.2, 1)
+    catalog.divide(0.4, 0.2, 0)
     assert {m.id for m in catalog.micrographs("validation")} == validation
 
 

@@ -55,9 +55,20 @@ def test_the_order_of_samples_does_not_matter(pairs, random):
 
 
 @pytest.mark.parametrize("groups", [5, 60])
-def test_equal_values_give_no_width(groups):
+def test_alike_groups_are_not_certainty(groups):
+    """One group more may be another, with a chance that so many groups leave open."""
     interval = s.mean(np.full(120, 0.7), names(np.arange(120) % groups))
-    assert interval[:3] == pytest.approx((0.7, 0.7, 0.7))
+    missed = 1 - 0.025 ** (1 / groups)
+    assert interval[:3] == pytest.approx((0.7, 0.7 * (1 - missed), 0.7 + 0.3 * missed))
+    assert "alike" in interval.method
+
+
+def test_all_right_is_the_same_interval_for_every_metric():
+    """Top-1 and macro F1 of the same perfect answers do not promise different things."""
+    right, groups = np.ones(24), names(np.arange(24) % 16)
+    assert s.mean(right, groups)[:3] == pytest.approx(s.proportion(right, groups)[:3])
+    same = s.paired_difference(*[np.column_stack([right, right])] * 2, groups, s.ratio)
+    assert (same.low, same.high) == pytest.approx((-1 + 0.025 ** (1 / 16), 1 - 0.025 ** (1 / 16)))
 
 
 def test_groups_of_one_are_the_ordinary_bootstrap():
@@ -180,7 +191,8 @@ def test_a_paired_difference_is_known_better_than_two_intervals():
 
 def test_a_system_does_not_differ_from_itself():
     rows = np.column_stack([np.random.default_rng(9).random(80), np.ones(80)])
-    assert s.paired_difference(rows, rows, names(range(80)), s.ratio)[:3] == (0, 0, 0)
+    difference = s.paired_difference(rows, rows, names(range(80)), s.ratio)
+    assert difference[:3] == pytest.approx((0, -1 + 0.025 ** (1 / 80), 1 - 0.025 ** (1 / 80)))
 
 
 def test_swapping_the_systems_turns_the_sign():

@@ -136,6 +136,17 @@ def test_wordings_keep_to_their_limit_and_use_every_frame(limit):
     assert len(set(texts)) == len(texts)
 
 
+@pytest.mark.parametrize(("image", "known"), list(cases()))
+def test_a_question_and_a_class_have_all_their_wordings(image, known):
+    found = facts(image, **known)
+    for questions in SETS:
+        if questions.task == "caption":
+            continue
+        for question in questions.questions:
+            texts = wordings(questions, question, found, "long")
+            assert set(texts) == set(wordings(questions, question, found, "long", limit=MANY))
+
+
 def test_another_texture_gets_other_words():
     rng = np.random.default_rng(0)
     fine, coarse = (ndimage.gaussian_filter(rng.normal(size=(200, 200)), s) for s in (1.0, 12.0))
