@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
+from functools import reduce
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
@@ -138,7 +140,7 @@ def parse(text: str, origin: str) -> Recipe:
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise RecipeError(f"{origin} is not YAML", str(error).replace("\n", " ")) from None
+        raise RecipeError(f"{origin} is not YAML", _yaml_problem(error)) from None
     if content is None:
         content = {}
     if not isinstance(content, dict):
@@ -171,12 +173,27 @@ def shipped_text(name: str) -> str:
     return (resources.files("micrographia.recipes") / f"{name}.yaml").read_text(encoding="utf-8")
 
 
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return str(error).partition("\n")[0]  # the second line says where in "<unicode string>"
+
+
 def _explain(error: ValidationError) -> str:
     lines = []
     for problem in error.errors(include_url=False, include_context=False):
         field = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            lines.append(f"{field} is not a field of the recipe")
+            lines.append(f"{field} is not a field of the recipe{_nearest(problem['loc'])}")
         else:
             lines.append(f"{field} is {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}")
     return "; ".join(lines)
+
+
+def _nearest(place: tuple[int | str, ...]) -> str:
+    """The known field of the same section that looks most like the unknown one, as a question."""
+    *sections, unknown = map(str, place)
+    section = reduce(getattr, sections, Recipe())
+    near = get_close_matches(unknown, type(section).model_fields, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -23,17 +24,26 @@ class Workspace:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         if not (self.folder / RECIPE).is_file():
-            raise WorkspaceError(f"{folder} holds no {RECIPE}", f"`micrographia init {folder}` makes one")
+            raise _no_workspace(folder)
         self.recipe: Recipe = recipe.load(self.folder / RECIPE)
 
     @classmethod
     def create(cls, folder: Path, recipe_text: str) -> Workspace:
-        """A new workspace with this recipe. Raises WorkspaceError where there is one already."""
+        """A new workspace with this recipe.
+
+        Raises WorkspaceError where there is one already, or the folder cannot be made.
+        """
         recipe.parse(recipe_text, RECIPE)
-        if (folder / RECIPE).exists():
-            raise WorkspaceError(f"{folder} is a workspace already", f"edit {folder / RECIPE} instead")
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / RECIPE).write_text(recipe_text, encoding="utf-8")
+        try:
+            if (folder / RECIPE).exists():
+                raise WorkspaceError(f"{folder} is a workspace already", f"edit {folder / RECIPE} instead")
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / RECIPE).write_text(recipe_text, encoding="utf-8")
+        except FileExistsError:
+            raise WorkspaceError(f"{folder} is a file", "name a folder for the workspace") from None
+        except OSError as error:
+            reason = f"{folder} cannot be made a workspace ({error.strerror})"
+            raise WorkspaceError(reason, "name a folder that you may write in") from None
         return cls(folder)
 
     @cached_property
@@ -75,3 +85,12 @@ def open_workspace(folder: Path) -> Iterator[Workspace]:
         yield workspace
     finally:
         workspace.close()
+
+
+def _no_workspace(folder: Path) -> WorkspaceError:
+    remedy = f"`micrographia init {shlex.quote(str(folder))}` makes one"
+    if folder == Path():
+        return WorkspaceError(
+            f"the current folder holds no {RECIPE}", f"{remedy}, or name a workspace with --lab"
+        )
+    return WorkspaceError(f"{folder} holds no {RECIPE}", remedy)

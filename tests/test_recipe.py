@@ -81,6 +81,44 @@ def test_all_wrong_fields_are_named_at_once():
         parse("split: {test: 2}\ntune: {epochs: x}\ncolour: red", "lab.yaml")
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "tune: {learning_rat: 3}",
+            "tune.learning_rat is not a field of the recipe (did you mean learning_rate?)",
+        ),
+        (
+            "tune: {labels: {epoch: 2}}",
+            "tune.labels.epoch is not a field of the recipe (did you mean epochs?)",
+        ),
+        ("Split: {}", "Split is not a field of the recipe (did you mean split?)"),
+        ("split: {patienc: 2}", "split.patienc is not a field of the recipe"),  # tune has one, split has not
+    ],
+)
+def test_an_unknown_field_gets_the_nearest_one_of_its_section(text, words):
+    with pytest.raises(RecipeError) as caught:
+        parse(text, "lab.yaml")
+    assert caught.value.remedy == words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("tune:\n  epochs: 3: 4\n", "line 2, column 12: mapping values are not allowed here"),
+        (
+            "recipe: x\ntune:\n\tepochs: 3",
+            "line 3, column 1: found character '\\t' that cannot start any token",
+        ),
+        ("recipe: \x07", "unacceptable character #x0007: special characters are not allowed"),
+    ],
+)
+def test_what_is_not_yaml_is_told_by_line_and_column(text, words):
+    with pytest.raises(RecipeError) as caught:
+        parse(text, "lab.yaml")
+    assert str(caught.value) == f"lab.yaml is not YAML: {words}"
+
+
 def test_one_capture_group_is_right():
     pattern = "^(?:old_)?(specimen[0-9]+)_"
     assert parse(yaml.dump({"ingest": {"group_pattern": pattern}}), "x").ingest.group_pattern == pattern

@@ -40,6 +40,25 @@ def test_a_folder_without_a_recipe_is_no_workspace(tmp_path):
             Workspace(folder)
 
 
+def test_where_no_folder_was_named_another_can_be(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WorkspaceError, match=r"`micrographia init \.` makes one, or name .* with --lab"):
+        Workspace(Path())
+    with pytest.raises(WorkspaceError) as caught:
+        Workspace(Path("my lab"))
+    assert caught.value.remedy == "`micrographia init 'my lab'` makes one"
+
+
+def test_a_file_is_no_folder_and_stays_as_it_is(tmp_path):
+    file = tmp_path / "lab"
+    file.write_text("mine", encoding="utf-8")
+    with pytest.raises(WorkspaceError, match=r"lab is a file: name a folder"):
+        Workspace.create(file, "")
+    with pytest.raises(WorkspaceError, match=r"below cannot be made a workspace \(Not a directory\): name"):
+        Workspace.create(file / "below", "")
+    assert file.read_text(encoding="utf-8") == "mine"
+
+
 def test_a_recipe_that_was_spoiled_is_named(tmp_path):
     Workspace.create(tmp_path, "")
     (tmp_path / RECIPE).write_text("tune: {colour: red}", encoding="utf-8")

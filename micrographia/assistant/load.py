@@ -24,6 +24,9 @@ FILES = (
 )
 """What lies in a whole folder beside the card."""
 
+ANSWER_VERSION = "1"
+"""Counts up when the same student answers otherwise."""
+
 TUNE_AGAIN = "move the folder away and run `micrographia tune` again"
 
 
@@ -82,8 +85,9 @@ def _from_pretrained(folder: Path) -> tuple[MVaEMaForConditionalGeneration, MVaE
 
 
 def _identity(folder: Path, card: Card) -> str:
-    """Of the weights and of what they were made from: another student never has the same."""
-    with (folder / WEIGHTS).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-    digest.update(card.fingerprint.encode())
-    return digest.hexdigest()
+    """Of all that decides what it answers, and of what it was made from: no other student has it."""
+    digests = [ANSWER_VERSION, card.fingerprint]
+    for name in FILES:
+        with (folder / name).open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()

@@ -68,7 +68,8 @@ def screen(
     A row that an earlier run made of the same file (path, size and time of change) with the same student
     and the same definitions of measurements is kept. A file that cannot be read is a row with its error, and
     is tried again by the next run.
-    Raises RecipeError before any work where there is no image, or ``out`` is no place for a table.
+    Raises RecipeError before any work where there is no image, ``out`` is no place for a table, or it is the
+    table of another folder.
     """
     table.check(out)
     journal = out.with_name(f"{out.name}.part")
@@ -76,8 +77,9 @@ def screen(
     images = sorted(filter(_should_be_image, found), key=_path_in_folder)
     if not images:
         raise RecipeError(f"there is no image in {folder}", "PNG, JPEG, BMP and TIFF are read")
-    kept = [row for row in table.read(out) if not row["error"]]
-    rows = {_state_of(row): row for row in (*kept, *table.read_journal(journal))}
+    before = [*table.read(out), *table.read_journal(journal)]
+    _require_same_folder(out, before, images)
+    rows = {_state_of(row): row for row in before if not row["error"]}
     states = [_state(file, assistant) for file in images]
     new = [file for file, state in zip(images, states, strict=True) if state not in rows]
     for batch in _screened(new, assistant, workers, limits or Limits(), progress):
@@ -88,6 +90,14 @@ def screen(
     journal.unlink(missing_ok=True)
     errors = tuple((str(row["path"]), str(row["error"])) for row in done if row["error"])
     return Screening(out, len(images), len(new), errors, len(found) - len(images))
+
+
+def _require_same_folder(out: Path, rows: Sequence[Row], images: Sequence[Found]) -> None:
+    if rows and {row["path"] for row in rows}.isdisjoint(map(_path_in_folder, images)):
+        raise RecipeError(
+            f"{out} is the table of another folder: none of its {len(rows)} images is here",
+            "give another name, or delete the table first",
+        )
 
 
 def _should_be_image(file: Found) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Engine, ExceptionContext, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
@@ -14,6 +14,8 @@ from micrographia.errors import WorkspaceError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 ROWS_PER_STATEMENT = 500
+DAMAGE = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
+"""How the names of SQLite's errors begin that say so of the file."""
 DIALECTS = {"sqlite": sqlite, "postgresql": postgresql}
 
 
@@ -25,13 +27,30 @@ def connect(url: str) -> Engine:
     engine = _engine(url)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _settle_sqlite)
+        event.listen(engine, "handle_error", _tell_damage)
     try:
         _migrate(engine)
+    except WorkspaceError:
+        engine.dispose()
+        raise
     except (DatabaseError, CommandError) as error:
         engine.dispose()
         reason = error.orig if isinstance(error, DatabaseError) else f"{error}; update Micrographia"
         raise WorkspaceError(f"the catalogue {engine.url} cannot be opened", str(reason)) from None
     return engine
+
+
+def _tell_damage(context: ExceptionContext) -> None:
+    """Raises WorkspaceError. A spoiled page may be met at any time, not only when the file is opened."""
+    if not getattr(context.original_exception, "sqlite_errorname", "").startswith(DAMAGE):
+        return
+    file = context.engine.url.database if context.engine else "of this workspace"
+    # A -wal file that is left behind would spoil the copy too.
+    raise WorkspaceError(
+        f"the catalogue {file} cannot be opened",
+        "it is damaged or not a database; move it and its -wal and -shm files away, then put back a copy "
+        "of it or run `micrographia ingest` again, which only reads your images",
+    ) from None
 
 
 def _engine(url: str) -> Engine:

@@ -1,13 +1,15 @@
 """The command line: one thin file a verb, which parses, calls and prints. Rooms load when a verb runs."""
 
 import os
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
+from micrographia import __version__
 from micrographia.cli.ask import ask
-from micrographia.cli.console import say
+from micrographia.cli.console import HERE, say, with_lab
 from micrographia.cli.evaluate import evaluate
 from micrographia.cli.ingest import ingest
 from micrographia.cli.init import init
@@ -41,6 +43,18 @@ class Verbs(TyperGroup):
             raise typer.Exit(130) from None
 
 
+class Verb(TyperCommand):
+    """A command that a remedy names can be copied as it stands: it is for the workspace that was given."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Raises what the verb raises."""
+        try:
+            return super().invoke(ctx)
+        except MicrographiaError as error:
+            error.remedy = with_lab(error.remedy, Path(ctx.params.get("lab", HERE)))
+            raise
+
+
 app = typer.Typer(
     cls=Verbs,
     no_args_is_help=True,
@@ -56,11 +70,22 @@ app = typer.Typer(
 )
 
 for verb in (init, ingest, measure, teach, tune, evaluate, ask, screen, run, quickstart, status):
-    app.command()(verb)
+    app.command(cls=Verb)(verb)
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"micrographia {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
-def micrographia() -> None:
+def micrographia(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version, and stop."),
+    ] = False,
+) -> None:
     """A lab's micrographs in; a small private assistant for them out.
 
     The verbs stand in the order of the work; each goes on where it was stopped.

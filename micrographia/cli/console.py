@@ -6,6 +6,8 @@ Results go to stdout, all else (progress, remarks, errors) to stderr, so that ou
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +28,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to s
 
 HERE = Path()
 PIPE_COLUMNS = 160
+
+LAB_VERBS = ("ingest", "measure", "teach", "tune", "evaluate", "ask", "screen", "run", "status")
+"""Those that take ``--lab``."""
+_WITHOUT_LAB = re.compile(rf"micrographia (?:{'|'.join(LAB_VERBS)})\b(?![^`]*--lab)")
 
 
 def say(words: str, style: str = "") -> None:
@@ -48,6 +54,13 @@ def show(result: Any) -> None:
 def show_json(result: Mapping[str, Any]) -> None:
     """A result for a script."""
     typer.echo(json.dumps(result, ensure_ascii=False, allow_nan=False))
+
+
+def with_lab(words: str, lab: Path) -> str:
+    """The words, their commands for this workspace: rooms do not know that ``--lab`` was given."""
+    if lab == HERE:
+        return words
+    return _WITHOUT_LAB.sub(lambda found: f"{found[0]} --lab {shlex.quote(str(lab))}", words)
 
 
 @contextmanager

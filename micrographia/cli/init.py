@@ -1,5 +1,6 @@
 """``micrographia init``: a new workspace."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -26,5 +27,22 @@ def init(
     from micrographia.recipe import shipped_text
     from micrographia.workspace import RECIPE, Workspace
 
-    Workspace.create(lab, shipped_text(recipe)).close()
-    say(f"{lab / RECIPE} holds the recipe; next: micrographia ingest --lab {lab} PATH-TO-IMAGES")
+    workspace = Workspace.create(lab, shipped_text(recipe))
+    workspace.close()
+    sets = ", ".join(workspace.recipe.teach.questions)
+    say(f"{lab / RECIPE} holds the recipe")
+    say(
+        f"it asks the question sets {sets} (teach.questions); `micrographia teach --list` shows others, "
+        "such as surfaces for steel"
+    )
+    if _holds_more(lab, RECIPE):
+        say(
+            f"{lab} already holds files; images are better kept in a folder of their own, since the folder "
+            "of a workspace is never searched for images"
+        )
+    say(f"next: micrographia ingest --lab {shlex.quote(str(lab))} PATH-TO-IMAGES")
+
+
+def _holds_more(lab: Path, recipe: str) -> bool:
+    """Whether anything lies beside the recipe that a person put there: hidden files do not count."""
+    return any(path.name != recipe and not path.name.startswith(".") for path in lab.iterdir())

@@ -25,7 +25,7 @@ from micrographia.measure.texture import (
     texture_length,
 )
 from micrographia.measure.uniformity import shading, unevenness
-from micrographia.measure.view import SMALLEST_SIDE, View, luma, working_view
+from micrographia.measure.view import LONGEST_STRIP, SMALLEST_SIDE, View, luma, working_view
 from micrographia.records import Measurement
 
 __all__ = ["METHOD_VERSION", "measure_image"]
@@ -56,11 +56,18 @@ def measure_image(image: NDArray[np.uint8]) -> tuple[Measurement, ...]:
     of any other shape.
     """
     grey = luma(image)
-    if min(grey.shape) < SMALLEST_SIDE:
-        reason = f"the shorter side is {min(grey.shape)} px; at least {SMALLEST_SIDE} px are needed"
+    if reason := _too_small_or_long(*sorted(grey.shape)):
         return tuple(measure.refused(reason) for measure in (*ON_THE_WORKING_VIEW, *AT_FULL_RESOLUTION))
     view = working_view(grey)
     return (
         *(measure(view) for measure in ON_THE_WORKING_VIEW),
         *(measure(View(grey)) for measure in AT_FULL_RESOLUTION),
     )
+
+
+def _too_small_or_long(shorter: int, longer: int) -> str | None:
+    if shorter < SMALLEST_SIDE:
+        return f"the shorter side is {shorter} px; at least {SMALLEST_SIDE} px are needed"
+    if longer > LONGEST_STRIP * shorter:
+        return f"the sides are {shorter} and {longer} px; at most {LONGEST_STRIP} times as long is measured"
+    return None

@@ -19,6 +19,9 @@ WORKING_SIDE = 128
 SMALLEST_SIDE = 64
 """Below this shorter side, in pixels, nothing is measured: the filters would be under a pixel wide."""
 
+LONGEST_STRIP = 32
+"""An image that is more times as long as wide is not measured: the time it takes grows with the length."""
+
 FINE_SIGMA = 3.0
 """Gaussian sigma, in 1/WORKING_SIDE of the shorter side, that parts fine structure from larger."""
 

@@ -26,7 +26,7 @@ from micrographia.micrographs.limits import Limits
 from micrographia.micrographs.overlap import VERSION, landmarks, overlapping
 from micrographia.micrographs.read import decode, is_image, load
 from micrographia.micrographs.table import Table, assign, read_table
-from micrographia.micrographs.walk import Found, find_files, readable
+from micrographia.micrographs.walk import Found, composed, find_files, readable
 from micrographia.records import Micrograph, Source, Told
 from micrographia.workspace import Workspace
 
@@ -117,7 +117,7 @@ def _told(
     told = {}
     for file in found:
         row = from_table.get(file.text, Told())
-        match = re.search(group_pattern, readable(file.path.name)) if group_pattern else None
+        match = re.search(group_pattern, composed(file.path.name)) if group_pattern else None
         group = row.group or (match.group(1) if match else None)
         told[file.text] = row.model_copy(update={"label": row.label or file.folder, "group": group or None})
     return told, missing

@@ -12,15 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from micrographia.errors import RecipeError
 from micrographia.micrographs.walk import Found, readable
 from micrographia.records import Instrument, Part, Quantity, Scale, ScaleReading, Told
 
-Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+def _composed(words: str) -> str:
+    """With letters composed: some systems store é as e and an accent."""
+    return unicodedata.normalize("NFC", words)
+
+
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(_composed)]
 DELIMITERS = ",;\t"
-MAX_COMPLAINTS = 10
+NAMED = 5
+"""Wrong cells of one column that are named at once."""
 
 
 class Row(BaseModel):
@@ -81,16 +88,28 @@ class Table:
 
 def read_table(path: Path) -> Table:
     """The table in a ``.csv`` or ``.jsonl`` file (UTF-8). Raises ``RecipeError`` naming row and column."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"the table {path} cannot be read", str(error)) from None
-    lines = text.lstrip()
-    cells = list(_json_rows(path, text) if lines.startswith("{") else _csv_rows(path, text))
+    text = _text(path)
+    cells = list(_json_rows(path, text) if text.lstrip().startswith("{") else _csv_rows(path, text))
     if not cells:
         raise RecipeError(f"the table {path} has no row", f"its columns are {', '.join(COLUMNS)}")
     unknown = dict.fromkeys(name for _, row in cells for name in row if name not in COLUMNS)
     return Table(path, _checked(path, cells), tuple(unknown))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise RecipeError(f"there is no table {path}", "check the path") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise RecipeError(
+            f"the table {path} is not UTF-8 at line {line}", "save it as UTF-8 (in Excel: CSV UTF-8)"
+        ) from None
+    except OSError as error:
+        raise RecipeError(
+            f"the table {path} cannot be read ({error.strerror})", "name a CSV or JSONL file that may be read"
+        ) from None
 
 
 def assign(table: Table, found: Sequence[Found]) -> tuple[dict[str, Told], tuple[str, ...]]:
@@ -141,8 +160,7 @@ def _without_links(name: str, table_folder: Path) -> str:
 
 
 def _comparable(name: str) -> str:
-    """With forward slashes, and letters composed: some systems store é as e and an accent."""
-    return unicodedata.normalize("NFC", name.replace("\\", "/").removeprefix("./"))
+    return _composed(name.replace("\\", "/").removeprefix("./"))
 
 
 def _reading(pixel_size_nm: float) -> ScaleReading:
@@ -170,7 +188,7 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):  # splitlines() would also cut at U+2028
         if not line.strip():
             continue
         try:
@@ -186,25 +204,33 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _checked(path: Path, cells: list[tuple[int, dict[str, Any]]]) -> dict[str, Told]:
     told: dict[str, Told] = {}
-    complaints: list[str] = []
+    complaints: dict[str, list[str]] = defaultdict(list)
     for number, row in cells:
         try:
             checked = Row.model_validate(row)
         except ValidationError as error:
-            complaints += [f"line {number}, {_explain(p)}" for p in error.errors(include_url=False)]
+            for problem in error.errors(include_url=False):
+                column = str(problem["loc"][0])
+                complaints[column].append(f"line {number}, column {column} {_explain(problem)}")
             continue
         if checked.file in told:
-            complaints.append(f"line {number}, column file: {checked.file!r} has a row already")
+            complaints["file"].append(f"line {number}, column file: {checked.file!r} has a row already")
         told[checked.file] = checked.told()
     if complaints:
-        more = len(complaints) - MAX_COMPLAINTS
-        shown = complaints[:MAX_COMPLAINTS] + ([f"and {more} more"] if more > 0 else [])
+        shown = [words for column in complaints for words in _first(column, complaints[column])]
         raise RecipeError(f"the table {path} has wrong cells", "; ".join(shown))
     return told
 
 
+def _first(column: str, complaints: list[str]) -> list[str]:
+    more = len(complaints) - NAMED
+    return complaints[:NAMED] + ([f"and {more} more in column {column}"] if more > 0 else [])
+
+
 def _explain(problem: Any) -> str:
-    column = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "missing":
-        return f"column {column} is empty"
-    return f"column {column} is {problem['input']!r}: {problem['msg']}"
+        return "is empty"
+    cell = problem["input"]
+    if problem["type"] == "float_parsing" and "," in cell:
+        return f"is {cell!r}: the decimal sign is a point, as in 12.5, and no comma parts thousands"
+    return f"is {cell!r}: {problem['msg']}"

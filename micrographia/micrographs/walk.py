@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,12 +33,17 @@ class Found:
     @property
     def folder(self) -> str | None:
         """The name of the folder it lies in; None directly in the root."""
-        return None if self.path.parent == self.root else readable(self.path.parent.name)
+        return None if self.path.parent == self.root else composed(self.path.parent.name)
 
 
 def readable(path: Path | str) -> str:
     """A path as text that any database and terminal takes."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def composed(name: str) -> str:
+    """The name as text in which an accent is one with its letter (NFC), however the disk has it."""
+    return unicodedata.normalize("NFC", readable(name))
 
 
 def find_files(paths: Sequence[Path], leave_out: Sequence[Path] = ()) -> list[Found]:

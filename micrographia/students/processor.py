@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 from transformers.feature_extraction_utils import BatchFeature
@@ -66,7 +66,8 @@ class MVaEMaImageProcessor(BaseImageProcessor):
 
 
 def eight_bits(picture: Picture) -> NDArray[np.uint8]:
-    """(rows, columns) or (rows, columns, 3); transparency is dropped. Raises ``StudentError``."""
+    """(rows, columns) or (rows, columns, 3), as ingest shows the file: upright, and over black where it is
+    transparent (of an array the fourth channel is dropped). Raises ``StudentError``."""
     if isinstance(picture, Image.Image):
         picture = _values(picture)
     if picture.ndim == 3 and picture.shape[2] in (1, 4):
@@ -80,6 +81,10 @@ def eight_bits(picture: Picture) -> NDArray[np.uint8]:
 
 def _values(image: Image.Image) -> NDArray[Any]:
     """The stored values where PIL holds one number for each pixel, otherwise grey or colour of 8 bits."""
+    image = ImageOps.exif_transpose(image)
+    if image.has_transparency_data:
+        colour, opaque = np.split(np.asarray(image.convert("RGBA")), [3], axis=2)
+        return (colour * (opaque / 255)).astype(np.uint8)
     if image.mode in ("L", "I", "F") or image.mode.startswith("I;16"):
         return np.asarray(image)
     return np.asarray(image.convert("L" if image.mode in ("1", "LA", "La") else "RGB"))

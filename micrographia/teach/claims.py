@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from micrographia.errors import WorkspaceError
 from micrographia.records import CLASS, Claim, Conversation, Turn
-from micrographia.teach.facts import DIRECTION
+from micrographia.teach.facts import DIRECTION, WIDTHS
 from micrographia.teach.levels import DIRECTIONS, direction_at, turned_angle
 from micrographia.teach.lexicon import class_words, closed_phrases, phrases, told_patterns
 
@@ -38,10 +38,15 @@ def read_claims(text: str, subjects: Collection[str], labels: Collection[str] = 
 
 
 def class_names(labels: Collection[str]) -> dict[str, str]:
-    """The words of each label, case-folded, with the label. Raises WorkspaceError where two read the same."""
+    """The words of each label, case-folded, with the label.
+
+    Raises WorkspaceError where two read the same, or one has no words.
+    """
     names: dict[str, str] = {}
     for label in labels:
         words = class_words(label).casefold()
+        if not words:
+            raise WorkspaceError(f"the class {label!r} has no word in it", "rename its folder, or its label")
         if names.setdefault(words, label) != label:
             raise WorkspaceError(
                 f"the classes {names[words]!r} and {label!r} are both read as {words!r}",
@@ -115,6 +120,8 @@ def turned(conversation: Conversation, quarter_turns: int, mirrored: bool) -> Co
 
 
 def _turned_claim(claim: Claim, text: str, quarter_turns: int, mirrored: bool) -> tuple[str, Claim] | None:
+    if claim.subject in WIDTHS:
+        return (text[claim.start : claim.end], claim) if quarter_turns % 2 == 0 else None
     if claim.subject != DIRECTION or claim.value not in DIRECTIONS:
         return None
     angle = turned_angle(45 * DIRECTIONS.index(claim.value), quarter_turns, mirrored)

@@ -14,6 +14,9 @@ DIRECTION = "direction"
 HEADER_SUBJECTS = ("image size", "bit depth", "pixel size", "field width", "technique", "voltage")
 """What the file's header or the lab's table tells, never the pixels."""
 
+WIDTHS = ("image size", "field width")
+"""What a quarter turn makes untrue of an image that is no square."""
+
 ALWAYS_LIMITS = (
     "composition",
     "application",
@@ -49,6 +52,8 @@ def facts_of(micrograph: Micrograph, measurements: Sequence[Measurement]) -> dic
     label = [] if micrograph.label is None else [_label(micrograph.label)]
     limits = [_limit(subject, "a single grey image") for subject in ALWAYS_LIMITS]
     facts = [*label, *_header(micrograph), *_measured(measurements), *limits]
+    if micrograph.width != micrograph.height:
+        facts = [f.model_copy(update={"directional": True}) if _is_width(f) else f for f in facts]
     return {fact.subject: fact for fact in facts}
 
 
@@ -106,6 +111,10 @@ def _scale(micrograph: Micrograph) -> list[Fact]:
 
 def _voltage(voltage: Quantity) -> Fact:
     return _told("voltage", f"{voltage.value:g} {voltage.unit}", voltage, "instrument.accelerating_voltage")
+
+
+def _is_width(fact: Fact) -> bool:
+    return fact.subject in WIDTHS and fact.kind == "metadata"
 
 
 def _told(subject: str, value: str, quantity: Quantity | None, evidence: str) -> Fact:

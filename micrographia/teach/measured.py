@@ -16,7 +16,7 @@ from micrographia.teach.lexicon import Form, phrases, wording_table
 from micrographia.teach.questions import SLOT, Length, Question, QuestionSet
 from micrographia.teach.teacher import Taught
 
-COMPOSITION_VERSION = 1
+COMPOSITION_VERSION = 2
 """Raised when answers are put together in another way from the same words."""
 
 MOST_LIMITS = 2

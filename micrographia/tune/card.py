@@ -25,7 +25,7 @@ class Card(Record):
     """What it was asked for its short category answers; "" where the images had no labels."""
     caption_question: str = ""
     recipe: str
-    """The recipe, as JSON."""
+    """The recipe as JSON, without what is of the lab's machines: a database address may hold a password."""
     plan: str
     """The plan that was printed before the first step."""
     images: int = Field(ge=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import logging
 
 from micrographia.engine import Progress
+from micrographia.errors import PlanError
 from micrographia.tune.muon import Muon
 from micrographia.tune.order import Draw, Order, Plain
 from micrographia.tune.precision import Precision
@@ -75,10 +77,12 @@ def fit(
     """Train ``model`` in place and return the learning curve; in the end it has its best weights.
 
     Checkpoints lie in ``folder``; a call that finds some goes on from the newest whole one, with the same
-    images in the same views as a run that was never stopped. Evaluates and saves once a round.
+    images in the same views as a run that was never stopped. Evaluates and saves once a round. Raises
+    PlanError where the validation loss was never a number.
     """
     checkpoint = newest_checkpoint(folder)
     if checkpoint is not None and (state := _state(checkpoint)) and _is_over(state):
+        _require_a_best(state, stage)
         best = folder / f"checkpoint-{state.best_global_step or state.global_step}"
         load_model(model, best / "model.safetensors")
         return _curve(state)
@@ -96,6 +100,7 @@ def fit(
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+    _require_a_best(trainer.state, stage)
     return _curve(trainer.state)
 
 
@@ -120,12 +125,21 @@ def _is_over(state: TrainerState) -> bool:
     return bool(state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"])
 
 
+def _require_a_best(state: TrainerState, stage: Stage) -> None:
+    if state.best_metric is None or not math.isfinite(state.best_metric):
+        raise PlanError(
+            f"{stage.name}: the validation loss was never a number at a rate of {stage.learning_rate:g}",
+            "lower the learning_rate of this stage in the recipe",
+        )
+
+
 def _curve(state: TrainerState) -> Curve:
-    return [
-        {name: float(value) for name, value in entry.items() if name in LOGGED}
+    """What was logged; a loss that was no number is left out."""
+    entries = [
+        {name: float(value) for name, value in entry.items() if name in LOGGED and math.isfinite(value)}
         for entry in state.log_history
-        if "loss" in entry or "eval_loss" in entry
     ]
+    return [entry for entry in entries if "loss" in entry or "eval_loss" in entry]
 
 
 def _step(checkpoint: Path) -> int:

@@ -171,7 +171,7 @@ def _card(
         class_texts=tuple(class_words(label) for label in classes),
         category_question=_commonest_prompt(taught, "category", "short"),
         caption_question=_commonest_prompt(taught, "caption", "long"),
-        recipe=workspace.recipe.model_dump_json(),
+        recipe=workspace.recipe.model_dump_json(exclude={"catalog", "workers"}),
         plan=plan_text,
         images=len(parts["train"]),
         seen=tuple(

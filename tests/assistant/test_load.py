@@ -69,12 +69,18 @@ def test_it_is_loaded_for_work_not_for_training(folder):
     assert model.dtype == torch.float32
 
 
-def test_identity_is_of_weights_and_card(assistant, copy, tmp_path):
+def test_identity_is_of_all_that_decides_an_answer(assistant, copy, tmp_path):
     assert Assistant.load(copy).identity == assistant.identity
+    generation = copy / "generation_config.json"
+    settings = json.loads(generation.read_text())
+    generation.write_text(json.dumps(settings | {"max_new_tokens": settings["max_new_tokens"] - 1}))
+    assert Assistant.load(copy).identity != assistant.identity
+    generation.write_text(json.dumps(settings))
+    before = Assistant.load(copy).identity
     (copy / CARD).write_text(card(fingerprint="1" * 64).model_dump_json(), encoding="utf-8")
     other_card = Assistant.load(copy).identity
     other_weights = Assistant.load(write_student(tmp_path / "other", seed=1)).identity
-    assert len({assistant.identity, other_card, other_weights}) == 3
+    assert len({before, other_card, other_weights}) == 3
     assert all(len(identity) == 64 and int(identity, 16) for identity in (other_card, other_weights))
 
 

@@ -193,10 +193,22 @@ def test_a_killed_run_goes_on_where_it_was(once, pictures, assistant, folder, ou
     with out.with_name("table.csv.part").open("a", encoding="utf-8") as journal:
         journal.write('{"path": "torn')
     rest = screen(pictures, out, assistant)
-    assert rest.computed == 6
-    assert sum(looked_at) == 8 - sum(row["error"] is None for row in journalled)
+    good = sum(row["error"] is None for row in journalled)
+    assert rest.computed == 12 - good  # what could not be read is tried again
+    assert sum(looked_at) == 8 - good
     assert_same(table.read(out), once[1].values())
     assert sorted(file.name for file in out.parent.iterdir()) == ["pictures", "table.csv"]
+
+
+def test_the_table_of_another_folder_is_not_overwritten(pictures, assistant, out, tmp_path):
+    screen(pictures, out, assistant)
+    before = out.read_bytes()
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(pictures / "2.png", other / "another.png")
+    with pytest.raises(RecipeError, match="another folder"):
+        screen(other, out, assistant)
+    assert out.read_bytes() == before
 
 
 def test_the_table_may_lie_in_the_folder(pictures, assistant):

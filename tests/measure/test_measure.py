@@ -91,6 +91,14 @@ def test_a_small_image_is_refused_with_its_size():
         assert "63 px" in measured.refused
 
 
+def test_a_strip_is_refused_with_its_sides():
+    grey = np.random.default_rng(0).integers(0, 256, (70, 70 * 32 + 1)).astype(np.uint8)
+    assert {m.refused for m in measure_image(grey)} == {
+        "the sides are 70 and 2241 px; at most 32 times as long is measured"
+    }
+    assert any(m.quantity for m in measure_image(grey[:, :-1]))
+
+
 def test_colour_is_measured_as_its_luma():
     grey = stripes(30)
     colour = np.zeros((*grey.shape, 3), np.uint8)

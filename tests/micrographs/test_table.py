@@ -97,12 +97,56 @@ def test_wrong_tables_name_row_and_column(tmp_path, text, words):
     assert "labels.csv" in str(error.value)
 
 
-def test_a_table_that_cannot_be_read(tmp_path):
-    with pytest.raises(RecipeError, match="cannot be read"):
+def test_a_decimal_comma_is_told_from_other_words(tmp_path):
+    with pytest.raises(RecipeError) as error:
+        read_table(table(tmp_path, "file;pixel_size_nm;magnification\na.png;12,5;many\n"))
+    assert "line 2, column pixel_size_nm is '12,5': the decimal sign is a point, as in 12.5" in str(
+        error.value
+    )
+    assert "column magnification is 'many': Input should be a valid number" in str(error.value)
+
+
+def test_of_a_column_that_is_wrong_throughout_five_cells_are_named(tmp_path):
+    wrong = "".join(f"{i}.png;{i},5;\n" for i in range(42))
+    with pytest.raises(RecipeError) as error:
+        read_table(table(tmp_path, f"file;pixel_size_nm;part\n{wrong}z.png;1;holdout\n"))
+    named = error.value.remedy.split("; ")
+    assert [words.partition(",")[0] for words in named[:5]] == [f"line {i}" for i in range(2, 7)]
+    assert named[5] == "and 37 more in column pixel_size_nm"
+    assert named[6].startswith("line 44, column part is 'holdout'") and len(named) == 7
+
+
+def test_a_table_that_is_not_there(tmp_path):
+    with pytest.raises(RecipeError) as error:
         read_table(tmp_path / "none.csv")
-    (tmp_path / "latin.csv").write_bytes("file,label\na.png,Oberfläche\n".encode("latin-1"))
-    with pytest.raises(RecipeError, match="cannot be read"):
+    assert str(error.value) == f"there is no table {tmp_path / 'none.csv'}: check the path"
+    with pytest.raises(RecipeError, match=r"cannot be read \(.*\): name a CSV or JSONL file"):
+        read_table(tmp_path)
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_table_in_another_encoding_names_the_line(tmp_path, mark):
+    text = "file,label\r\na.png,Tips\r\nb.png,Oberfläche\r\nc.png,Öl\r\n"
+    (tmp_path / "latin.csv").write_bytes(mark + text.encode("cp1252"))
+    with pytest.raises(
+        RecipeError, match=r"latin\.csv is not UTF-8 at line 3: save it as UTF-8 \(in Excel: CSV"
+    ):
         read_table(tmp_path / "latin.csv")
+
+
+@pytest.mark.parametrize("letter", ["\u2028", "\u2029", "\u0085"])
+def test_json_lines_end_at_newlines_only(tmp_path, letter):
+    rows = [{"file": "a.png", "caption": f"one{letter}two"}, {"file": "b.png"}]
+    text = "\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    told = read_table(table(tmp_path, text, "labels.jsonl")).rows
+    assert told["a.png"].caption == f"one{letter}two" and set(told) == {"a.png", "b.png"}
+
+
+@pytest.mark.parametrize("column", ["label", "group", "caption"])
+@pytest.mark.parametrize("word", ["\u00dcbersicht", "U\u0308bersicht"])
+def test_one_word_is_one_class_however_its_accents_are_stored(tmp_path, column, word):
+    told = read_table(table(tmp_path, f"file,{column}\na.png,{word}\n")).rows["a.png"]
+    assert getattr(told, column) == "\u00dcbersicht"
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Which files are met, in which order, and that nothing outside is."""
 
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,15 @@ def test_a_folder_that_may_be_listed_and_not_entered(lab, monkeypatch):
 def test_a_pipe_is_not_opened(lab):
     os.mkfifo(lab / "pipe.png")
     assert {f.path.name: f.excuse for f in find_files([lab])}["pipe.png"] == "not a regular file"
+
+
+def test_a_folder_has_one_name_however_the_disk_composes_it(lab):
+    for form in ("NFC", "NFD"):
+        folder = lab / unicodedata.normalize(form, "Übersicht")
+        folder.mkdir()
+        (folder / f"{form}.png").touch()
+    folders = {f.path.name: f.folder for f in find_files([lab])}
+    assert folders["NFC.png"] == folders["NFD.png"] == unicodedata.normalize("NFC", "Übersicht")
 
 
 def test_names_that_are_no_utf8_are_readable(lab):

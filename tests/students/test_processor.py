@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,9 @@ from PIL import Image
 from transformers import AutoProcessor
 
 from micrographia.errors import StudentError
+from micrographia.micrographs.display import to_display
+from micrographia.micrographs.limits import Limits
+from micrographia.micrographs.read import decode
 from micrographia.students.processor import MVaEMaImageProcessor, MVaEMaProcessor, eight_bits
 from micrographia.students.tokens import train_tokenizer
 
@@ -47,6 +52,34 @@ def test_sixteen_bits_are_not_white():
         assert len(values.unique()) >= 200
         assert abs(values.mean()) < 0.05
         assert torch.allclose(values, prepared(ramp()), atol=0.02)
+
+
+def encoded(image, form, **how):
+    data = io.BytesIO()
+    image.save(data, form, **how)
+    return data.getvalue()
+
+
+def files_with_something_beside_grey():
+    rgba = np.random.default_rng(0).integers(0, 256, (30, 40, 4), dtype=np.uint8)
+    rotated = Image.Exif()
+    rotated[0x0112] = 6
+    grey, colour = Image.fromarray(rgba[..., 0]), Image.fromarray(rgba[..., :3])
+    yield "transparent", encoded(Image.fromarray(rgba), "PNG")
+    yield "transparent grey", encoded(Image.fromarray(rgba).convert("LA"), "PNG")
+    yield "transparent TIFF", encoded(Image.fromarray(rgba), "TIFF")
+    yield "one grey transparent", encoded(grey, "PNG", transparency=7)
+    yield "one colour transparent", encoded(colour.convert("P"), "PNG", transparency=3)
+    yield "rotated JPEG", encoded(grey, "JPEG", exif=rotated)
+    yield "rotated TIFF", encoded(grey, "TIFF", tiffinfo={274: 6})
+
+
+@pytest.mark.parametrize(
+    "data", [pytest.param(data, id=name) for name, data in files_with_something_beside_grey()]
+)
+def test_a_file_opened_by_pil_is_seen_as_ingest_sees_it(data):
+    shown, _ = to_display(decode(data, Limits(), "image").pixels)
+    assert np.array_equal(eight_bits(Image.open(io.BytesIO(data))), shown)
 
 
 @pytest.mark.parametrize("image", [ramp(dtype=np.int32), ramp(dtype=np.uint16) / 65535.0])

@@ -6,7 +6,12 @@ from micrographia.teach.facts import facts_of
 
 
 def micrograph(
-    identity="a" * 64, label="rolled-in_scale", pixel_size_nm=None, technique=None, conflict=False
+    identity="a" * 64,
+    label="rolled-in_scale",
+    pixel_size_nm=None,
+    technique=None,
+    conflict=False,
+    height=1024,
 ):
     readings = ()
     if pixel_size_nm is not None:
@@ -21,7 +26,7 @@ def micrograph(
         name="x.png",
         format="PNG",
         width=1024,
-        height=768,
+        height=height,
         channels=1,
         bits=8,
         display=Display(black=0, white=255),

@@ -20,8 +20,8 @@ TEACHER = MeasuredTeacher()
 SETS = tuple(load(name) for name in shipped())
 
 
-def taught(image):
-    record = micrograph()
+def taught(image, **known):
+    record = micrograph(**known)
     return list(conversations(record, facts_of(record, measure_image(image)), SETS, TEACHER, 0))
 
 
@@ -62,6 +62,11 @@ def test_two_labels_with_one_name_are_refused():
     assert class_names(["rolled-in_scale", "Tips"]) == {"rolled-in scale": "rolled-in_scale", "tips": "Tips"}
     with pytest.raises(WorkspaceError, match="both read as 'rolled-in scale'"):
         class_names(["rolled-in_scale", "Rolled-In Scale"])
+
+
+def test_a_label_without_words_is_refused():
+    with pytest.raises(WorkspaceError, match="'_' has no word"):
+        class_names(["Tips", "_"])
 
 
 def same(one, other):
@@ -121,6 +126,20 @@ def test_foreign_words_for_a_direction_cannot_be_turned():
     claim = next(claim for claim in conversation.claims if claim.directional)
     foreign = claim.model_copy(update={"end": claim.end - 1})
     assert turned(conversation.model_copy(update={"claims": (foreign,)}), 1, False) is None
+
+
+@pytest.mark.parametrize(("quarters", "kept"), [(0, True), (1, False), (2, True), (3, False)])
+def test_a_width_is_not_said_of_an_oblong_image_on_its_side(quarters, kept):
+    header = {"pixel_size_nm": 2.5, "technique": "SEM"}
+    wide = [c for c in taught(stripes(90), height=768, **header) if says_width(c)]
+    square = [c for c in taught(stripes(90), **header) if says_width(c)]
+    assert wide and square
+    assert all((turned(c, quarters, True) is not None) == kept for c in wide)
+    assert all(turned(c, quarters, True) is not None for c in square)
+
+
+def says_width(conversation):
+    return any(claim.subject in ("image size", "field width") for claim in conversation.claims)
 
 
 def test_texts_without_a_direction_stay_as_they_are():

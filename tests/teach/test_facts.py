@@ -63,7 +63,7 @@ def test_no_label_is_no_fact():
 def test_the_header_is_told_in_words():
     known = header_line(facts(stripes(0), pixel_size_nm=2.5, technique="Cryo-SEM, tilted"))
     assert known == (
-        "Header: image size 1024 × 768 px; bit depth 8 bit; pixel size 2.5 nm; field width 2.56 µm; "
+        "Header: image size 1024 × 1024 px; bit depth 8 bit; pixel size 2.5 nm; field width 2.56 µm; "
         "technique Cryo-SEM tilted; voltage 15 kV."
     )
     assert "pixel size unknown; technique unknown" in header_line(facts(stripes(0)))

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
+from micrographia.errors import PlanError
 from micrographia.students.vision import LabelledVision, VisionConfig
 from micrographia.tune.fit import Stage, fit, newest_checkpoint
 from micrographia.tune.labels import LabelBatches, LabelSets
@@ -170,6 +171,39 @@ def test_the_best_weights_are_kept_not_the_last(tmp_path):
     assert best < STEPS * len(losses)
     kept = load_file(tmp_path / f"checkpoint-{best}" / "model.safetensors")
     assert all(torch.equal(weights[name], values) for name, values in kept.items())
+
+
+class Diverging(LabelBatches):
+    """From the ``first`` evaluation on, the loss is no number."""
+
+    def __init__(self, batches, first):
+        super().__init__(batches.pixels, batches.sets)
+        self.first, self.evaluations = first, 0
+
+    def __call__(self, draws):
+        batch = super().__call__(draws)
+        if draws[0].seed is None:
+            self.evaluations += 1
+            if self.evaluations >= self.first:
+                batch["pixel_values"] = batch["pixel_values"] * torch.nan
+        return batch
+
+
+def test_a_loss_that_was_never_a_number_is_refused_now_and_by_the_next_run(tmp_path):
+    _, make, batches = KINDS["labels"]
+    for _ in range(2):
+        with pytest.raises(
+            PlanError, match=r"learning labels: the validation loss was never a number .*0\.02"
+        ):
+            tune(tmp_path, LABELS, make, Diverging(batches, 1))
+
+
+def test_the_best_weights_outlive_a_loss_that_is_no_number(tmp_path):
+    _, make, batches = KINDS["labels"]
+    weights, curve = tune(tmp_path, LABELS, make, Diverging(batches, 3))
+    assert [entry["step"] for entry in curve if "eval_loss" in entry] == [STEPS, 2 * STEPS]
+    assert all(math.isfinite(value) for entry in curve for value in entry.values())
+    assert all(torch.isfinite(values).all() for values in weights.values())
 
 
 @pytest.mark.parametrize("kill_at", [None, 2 * STEPS + 1])

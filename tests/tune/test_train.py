@@ -84,6 +84,9 @@ def test_the_card_says_what_it_learned(tuned):
     card = read_card(lab / "students" / "small")
     assert card.classes == CLASSES
     assert card.plan == "\n".join(lines)
+    assert {"catalog", "workers"}.isdisjoint(json.loads(card.recipe)), (
+        "a database's address may hold a password"
+    )
     with open_workspace(lab) as workspace:
         catalog = workspace.catalog
         train_images = len(catalog.micrographs("train"))
