@@ -133,6 +133,9 @@ class Source(Record):
     reason: str | None = None
     micrograph: Sha256 | None = None
     told: Told = Told()
+    """By folder, group pattern and table."""
+    row: Told | None = None
+    """What the row of the lab's table alone told, which holds until another table comes."""
 
     @model_validator(mode="after")
     def _taken_or_a_reason(self) -> Source:

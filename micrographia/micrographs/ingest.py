@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
@@ -25,8 +25,9 @@ from micrographia.micrographs.duplicates import close, fingerprint, joined
 from micrographia.micrographs.limits import Limits
 from micrographia.micrographs.overlap import VERSION, landmarks, overlapping
 from micrographia.micrographs.read import decode, is_image, load
-from micrographia.micrographs.table import Table, assign, read_table
+from micrographia.micrographs.table import assign, read_table
 from micrographia.micrographs.walk import Found, composed, find_files, readable
+from micrographia.recipe import IngestSection
 from micrographia.records import Micrograph, Source, Told
 from micrographia.workspace import Workspace
 
@@ -74,18 +75,19 @@ def ingest(
     """Take every image at or below ``paths``; labels come from folders, then from the table.
 
     Files met before and not changed since are not read again, but take what folders, table and group
-    pattern say now; one that could not be read is tried again. What was taken below ``paths`` and is not
-    there any more no longer counts. Raises ``RecipeError`` before any work where a path or a cell of the
-    table is wrong.
+    pattern say now; what an earlier table told holds until another comes. What could not be read is tried
+    again, and what is not there any more no longer counts. Raises ``RecipeError`` before any work where a
+    path or a cell of the table is wrong.
     """
     rows = read_table(table) if table else None
     found = find_files(paths, leave_out=[workspace.folder, *([table] if table else [])])
-    told, rows_without_file = _told(found, rows, workspace.recipe.ingest.group_pattern)
     known = {source.path: source for source in workspace.catalog.sources()}
+    from_table, rows_without_file = assign(rows, found) if rows else (_earlier_rows(known), ())
+    told = {file.text: _told(file, from_table.get(file.text), workspace.recipe.ingest) for file in found}
     unchanged = [file for file in found if _is_unchanged(file, known.get(file.text), workspace.objects)]
     gone = _gone(known, found, paths)
     workspace.catalog.record(gone)  # first, so that a file in its new folder is not at odds with the old one
-    _record_told(workspace.catalog, [(known[file.text], told[file.text]) for file in unchanged])
+    _record_told(workspace.catalog, [known[file.text] for file in unchanged], told)
 
     there = {file.text for file in unchanged}
     new = [file for file in found if file.text not in there]
@@ -109,18 +111,24 @@ def ingest(
     )
 
 
-def _told(
-    found: Sequence[Found], table: Table | None, group_pattern: str | None
-) -> tuple[dict[str, Told], tuple[str, ...]]:
-    """What folder, table and group pattern say of each file, by its path; and rows that name no file."""
-    from_table, missing = assign(table, found) if table else ({}, ())
-    told = {}
-    for file in found:
-        row = from_table.get(file.text, Told())
-        match = re.search(group_pattern, composed(file.path.name)) if group_pattern else None
-        group = row.group or (match.group(1) if match else None)
-        told[file.text] = row.model_copy(update={"label": row.label or file.folder, "group": group or None})
-    return told, missing
+@dataclass(frozen=True)
+class _Word:
+    """What is said of one file, and the row of the table in it."""
+
+    told: Told
+    row: Told | None
+
+
+def _earlier_rows(known: Mapping[str, Source]) -> dict[str, Told]:
+    return {path: source.row for path, source in known.items() if source.row}
+
+
+def _told(file: Found, row: Told | None, recipe: IngestSection) -> _Word:
+    """By table, then by folder and group pattern."""
+    match = re.search(recipe.group_pattern, composed(file.path.name)) if recipe.group_pattern else None
+    told = row or Told()
+    group = told.group or (match.group(1) if match else None)
+    return _Word(told.model_copy(update={"label": told.label or file.folder, "group": group or None}), row)
 
 
 def _is_unchanged(file: Found, source: Source | None, objects: Objects) -> bool:
@@ -156,23 +164,23 @@ def _is_below(path: str, folders: Sequence[str]) -> bool:
     return any(path.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
 
 
-def _record_told(catalog: Catalog, pairs: Iterable[tuple[Source, Told]]) -> None:
-    changed = [source.model_copy(update={"told": told}) for source, told in pairs if source.told != told]
-    for batch in _batches(changed):
+def _record_told(catalog: Catalog, sources: Sequence[Source], words: Mapping[str, _Word]) -> None:
+    now = [s.model_copy(update={"told": words[s.path].told, "row": words[s.path].row}) for s in sources]
+    for batch in _batches(new for new, old in zip(now, sources, strict=True) if new != old):
         catalog.record(batch)
 
 
 def _read_all(
     workspace: Workspace,
     files: Sequence[Found],
-    told: dict[str, Told],
+    words: Mapping[str, _Word],
     limits: Limits,
     progress: Progress,
 ) -> Iterator[Source]:
     """Read, keep and record; what is yielded has been committed."""
     read = partial(read_file, objects=workspace.objects, limits=limits)
     for batch in _batches(_watched(engine.apply(read, files, _workers(workspace, files)), progress)):
-        sources = [_source(outcome, told[outcome.item.text]) for outcome in batch]
+        sources = [_source(outcome, words[outcome.item.text]) for outcome in batch]
         workspace.catalog.record(sources, [o.result for o in batch if isinstance(o.result, Micrograph)])
         yield from sources
 
@@ -222,7 +230,7 @@ def read_file(file: Found, objects: Objects, limits: Limits) -> Micrograph | str
     )
 
 
-def _source(outcome: ReadOutcome, told: Told) -> Source:
+def _source(outcome: ReadOutcome, word: _Word) -> Source:
     file, result = outcome.item, outcome.result
     taken = result if isinstance(result, Micrograph) else None
     return Source(
@@ -232,7 +240,8 @@ def _source(outcome: ReadOutcome, told: Told) -> Source:
         outcome="taken" if taken else "refused" if outcome.reason else "skipped",
         reason=None if taken else outcome.reason or str(result),
         micrograph=taken.id if taken else None,
-        told=told,
+        told=word.told,
+        row=word.row,
     )
 
 

@@ -100,6 +100,21 @@ def test_a_refused_file_is_tried_again(tmp_path, workspace, monkeypatch):
     assert (again.taken, again.refused, again.micrographs) == (2, (), 2)
 
 
+def test_what_a_table_told_holds_until_another_comes(tmp_path, workspace):
+    images = draw(tmp_path / "images", classes=("Tips",))
+    table = tmp_path / "labels.csv"
+    table.write_text("file,label,group\nspecimen0_0.png,probe,A\nspecimen0_1.png,probe,A\n")
+    ingest(workspace, [images], table)
+    before = content(workspace)
+    assert workspace.catalog.labels() == ["Tips", "probe"]
+    ingest(workspace, [images])
+    assert content(workspace) == before
+    table.write_text("file,label\nspecimen0_0.png,cantilever\n")
+    ingest(workspace, [images], table)
+    assert workspace.catalog.labels() == ["Tips", "cantilever"]
+    assert {m.group for m in workspace.catalog.micrographs()} == {None}
+
+
 def test_a_renamed_class_folder_is_another_class(tmp_path, workspace):
     images = draw(tmp_path / "images")
     ingest(workspace, [images])
