@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
@@ -128,7 +130,8 @@ def _hand_in(
 ) -> Future[Outcome[Item, Result]]:
     """A pool that has just lost a worker refuses the item: that is found out when its turn comes."""
     try:
-        return pool.submit(_attempt, function, item)
+        with _interrupts_held_back():
+            return pool.submit(_attempt, function, item)
     except BrokenProcessPool as error:
         refused: Future[Outcome[Item, Result]] = Future()
         refused.set_exception(error)
@@ -149,7 +152,7 @@ def _attempt_alone(function: Callable[[Item], Result], item: Item) -> Outcome[It
     """In a process of its own, so that it is known which item ends its worker."""
     with _pool(1) as pool:
         try:
-            return pool.submit(_attempt, function, item).result()
+            return _hand_in(pool, function, item).result()
         except BrokenProcessPool:
             return Outcome(item, None, "the process working on it died (crash or out of memory)")
 
@@ -158,6 +161,22 @@ def _pool(workers: int) -> ProcessPoolExecutor:
     # Forking a process that has threads (OpenMP, a progress bar) can deadlock; spawned ones start clean.
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """A worker that is started here never hears Ctrl-C, which a terminal sends to every process at once.
+
+    This one answers it for all, when what is done here is over.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by what is started
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with_parent() -> None:

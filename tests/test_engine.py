@@ -159,3 +159,41 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     parent.kill()
     parent.wait()
     wait_until(lambda: not any(is_running(child) for child in children))
+
+
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from micrographia.engine import apply
+from tests.test_engine import leave_a_trace_for_a_moment
+if __name__ == "__main__":
+    try:
+        list(apply(leave_a_trace_for_a_moment, [Path(sys.argv[1])] * 1000, workers=2))
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+"""
+
+
+def leave_a_trace_for_a_moment(folder):
+    """Say which process this is, and do a little work."""
+    (folder / str(os.getpid())).touch()
+    time.sleep(0.1)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no signal masks here")
+@pytest.mark.parametrize("wait_for_workers", [True, False])
+def test_ctrl_c_is_answered_by_the_parent_alone(tmp_path, wait_for_workers):
+    """A terminal sends it to the whole process group, also to workers that are still starting."""
+    traces = tmp_path / "traces"
+    traces.mkdir()
+    (tmp_path / "run.py").write_text(INTERRUPTED)
+    run = [sys.executable, tmp_path / "run.py", traces]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(
+        run, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    ) as parent:
+        started = traces.iterdir if wait_for_workers else psutil.Process(parent.pid).children
+        wait_until(lambda: len(list(started())) >= 2)
+        os.killpg(parent.pid, signal.SIGINT)
+        out, err = parent.communicate(timeout=30)
+    assert (out, err) == (b"interrupted\n", b"")
