@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from micrographia.cli.console import HERE, AsJson, Lab, Quiet, at_work, show, show_json
+from micrographia.cli.console import HERE, AsJson, Lab, Quiet, at_work, say, show, show_json, with_lab
 from micrographia.cli.folds import Fold, folds_of
+from micrographia.cli.status import outdated
 
 if TYPE_CHECKING:
     from micrographia.evaluate.run import Evaluation
@@ -25,12 +26,15 @@ def evaluate(lab: Lab = HERE, fold: Fold = None, quiet: Quiet = False, as_json: 
 
     Example: micrographia evaluate --lab my-lab
 
-    Next: micrographia ask --lab my-lab IMAGE "What is seen here?"
+    Next: micrographia ask --lab my-lab IMAGE
     """
     from micrographia.evaluate.run import evaluate
 
     with at_work(lab, quiet) as (workspace, progress):
         folds = folds_of(workspace.recipe, fold)
+        for each in folds:
+            if not quiet and (reason := outdated(workspace, each)):
+                say(f"{workspace.student_folder(each).name}: {with_lab(reason, lab)}")
         evaluations = [evaluate(workspace, each, progress) for each in folds]
     if as_json:
         show_json({"evaluations": [as_dict(each) for each in evaluations]})

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from micrographia.micrographs.ingest import IngestSummary
 
 Labels = Annotated[
-    Path | None, typer.Option("--table", help="CSV or JSONL with labels, groups and captions of the files.")
+    Path | None,
+    typer.Option(
+        "--table",
+        help="CSV or JSONL, a row a file. Columns: file, and as wanted label (its class), group (specimen), "
+        "caption, part, pixel_size_nm and others (docs/ingest.md). It holds until another is given.",
+    ),
 ]
 
 NAMED = 5
@@ -56,6 +61,8 @@ def as_dict(summary: IngestSummary) -> dict[str, Any]:
     """As ``--json`` prints it."""
     return {
         "micrographs": summary.micrographs,
+        "copies": summary.copies,
+        "without_label": summary.without_label,
         "taken": summary.taken,
         "unchanged": summary.unchanged,
         "gone": summary.gone,
@@ -63,7 +70,7 @@ def as_dict(summary: IngestSummary) -> dict[str, Any]:
         "refused": [{"path": source.path, "reason": source.reason} for source in summary.refused],
         "look_alikes": summary.look_alikes,
         "label_conflicts": list(summary.label_conflicts),
-        "moved": summary.moved,
+        "moved": list(summary.moved),
         "rows_without_file": list(summary.rows_without_file),
         "unknown_columns": list(summary.unknown_columns),
     }
@@ -72,35 +79,40 @@ def as_dict(summary: IngestSummary) -> dict[str, Any]:
 def in_words(summary: IngestSummary) -> str:
     """A line for each thing that a person should know; what did not happen is not mentioned."""
     told = [
-        *_counted(summary.taken, "files taken"),
-        *_counted(summary.unchanged, "files unchanged since the last time"),
-        *_counted(summary.gone, "files that are not there any more, left out from now on"),
-        *_counted(len(summary.skipped), "files that are not images"),
-        *_counted(
-            summary.look_alikes, "images that share a place with another, kept on its side of the split"
-        ),
-        *_listed(summary.label_conflicts, "images without a label, because their files differ on it"),
-        *_listed([f"{name} ({why})" for name, why in summary.moved.items()], "images moved to another part"),
+        *_counted(summary.taken, "taken"),
+        *_counted(summary.unchanged, "unchanged since the last time"),
+        *_counted(summary.gone, "not there any more, left out from now on"),
+        *_counted(len(summary.skipped), "not an image"),
+        *_counted(summary.copies, "with the bytes of another"),
         *_listed(summary.rows_without_file, "rows of the table that name no file"),
         *_listed(summary.unknown_columns, "columns of the table that are not known"),
-        f"{summary.micrographs} micrographs in the workspace",
+        f"micrographs in the workspace: {summary.micrographs}",
+        *_counted(summary.without_label, "without a class", "images"),
+        *_listed(summary.label_conflicts, "without a class, because their files differ on it", "images"),
+        *_counted(summary.look_alikes, "like another, kept on its side of the split", "images"),
+        *_listed(summary.moved, "moved to another part", "images"),
     ]
     return "\n".join(told)
 
 
-def _counted(count: int, what: str) -> list[str]:
-    return [f"{count} {what}"] if count else []
+def _counted(count: int, what: str, kind: str = "files") -> list[str]:
+    return [f"{kind} {what}: {count}"] if count else []
 
 
-def _listed(names: Sequence[str], what: str) -> list[str]:
+def _listed(names: Sequence[str], what: str, kind: str = "") -> list[str]:
     """The first of them by name; `--json` has all."""
     more = ", ..." if len(names) > NAMED else ""
-    return [f"{len(names)} {what}: {', '.join(names[:NAMED])}{more}"] if names else []
+    return [f"{kind} {what}: {len(names)} ({', '.join(names[:NAMED])}{more})".strip()] if names else []
 
 
 def require_all_read(summary: IngestSummary) -> None:
-    """Raise WorkLeftOut naming images that could not be read."""
+    """Raise WorkLeftOut naming images that could not be read, or where there was no image."""
     if not summary.refused:
+        if not summary.taken + summary.unchanged:
+            raise WorkLeftOut(
+                "no image was found",
+                "name folders that hold PNG, JPEG, BMP or TIFF files; hidden ones are left out",
+            )
         return
     named = "; ".join(str(source.reason) for source in summary.refused[:NAMED])
     more = f"; and {len(summary.refused) - NAMED} more" if len(summary.refused) > NAMED else ""

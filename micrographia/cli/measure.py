@@ -1,6 +1,6 @@
 """``micrographia measure``: scale and numbers from pixels."""
 
-from micrographia.cli.console import HERE, Lab, Quiet, at_work, say
+from micrographia.cli.console import HERE, Lab, Quiet, at_work, say, with_lab
 
 
 def measure(lab: Lab = HERE, quiet: Quiet = False) -> None:
@@ -18,4 +18,4 @@ def measure(lab: Lab = HERE, quiet: Quiet = False) -> None:
     with at_work(lab, quiet) as (workspace, progress):
         count = run.measure(workspace, progress)
     if not quiet:
-        say(f"{count} micrographs measured; next: micrographia teach --lab {lab}")
+        say(with_lab(f"micrographs measured: {count}; next: micrographia teach", lab))

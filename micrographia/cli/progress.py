@@ -94,7 +94,8 @@ class Lines:
         """A task starts."""
         self._tallies.append(Tally(task, total, unit, self._clock))
         self._next.append(total / 10 if total else 1)
-        self._write(f"{task} ..." if total is None else f"{task}: {total} {unit}")
+        if total != 0:
+            self._write(f"{task} ..." if total is None else f"{task}: {total} {unit}")
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Say so where it is time."""
@@ -110,6 +111,9 @@ class Lines:
         """Say how long it took."""
         tally = self._tallies.pop()
         self._next.pop()
+        if tally.total == 0:
+            self._write(f"{tally.task}: nothing to do")
+            return
         note = f"  {tally.note}" if tally.note else ""
         self._write(f"{tally.task}: {tally.done} {tally.unit} in {duration(tally.seconds)}{note}")
 

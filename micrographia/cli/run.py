@@ -12,7 +12,7 @@ from micrographia.cli.console import HERE, Lab, Quiet, at_work, say, say_nothing
 from micrographia.cli.evaluate import show_all
 from micrographia.cli.folds import folds_of
 from micrographia.cli.ingest import Labels, in_words, require_all_read
-from micrographia.errors import WorkLeftOut, WorkspaceError
+from micrographia.errors import WorkLeftOut
 
 if TYPE_CHECKING:
     from micrographia.engine import Progress
@@ -34,7 +34,7 @@ def run(
 
     Example: micrographia run --lab my-lab ~/images
 
-    Next: micrographia ask --lab my-lab IMAGE "What is seen here?"
+    Next: micrographia ask --lab my-lab IMAGE
     """
     if table and not paths:
         raise typer.BadParameter("it speaks of images: name their folder too", param_hint="--table")
@@ -46,8 +46,10 @@ def run(
 
             summary = ingest(workspace, paths, table, progress=progress)
             tell(in_words(summary))
-        elif not workspace.catalog.micrographs():
-            raise WorkspaceError(f"{lab} holds no micrographs", f"micrographia run --lab {lab} IMAGES")
+        else:
+            from micrographia.micrographs.ingest import arrange
+
+            arrange(workspace, progress)  # the end of an ingest that was stopped, or another split
         evaluations, left_out = learn_and_evaluate(workspace, progress, tell)
     show_all(evaluations)
     if left_out:

@@ -63,8 +63,10 @@ def state_of(workspace: Workspace) -> dict[str, Any]:
 def _ingested(workspace: Workspace, images: Sequence[Micrograph]) -> dict[str, Any]:
     sources = workspace.catalog.sources()
     outcomes = Counter(source.outcome for source in sources)
+    divided = workspace.catalog.parts()
     return {
         "done": len(images),
+        "missing": sum(m.id not in divided for m in images),
         "files": {outcome: outcomes[outcome] for outcome in ("taken", "refused", "skipped", "gone")},
         "folds": workspace.catalog.folds(),
         "parts": {part: dict(labels) for part, labels in workspace.catalog.count_parts().items()},
@@ -94,13 +96,13 @@ def _tuned(workspace: Workspace) -> dict[str, Any]:
 
     folders = {fold: workspace.student_folder(fold) for fold in folds_of(workspace.recipe)}
     there = {fold: folder for fold, folder in folders.items() if (folder / CARD).exists()}
-    old = {str(there[fold]): reason for fold in there if (reason := _outdated(workspace, fold))}
+    old = {str(there[fold]): reason for fold in there if (reason := outdated(workspace, fold))}
     done = [str(folder) for folder in there.values() if str(folder) not in old]
     left_out = [{"path": folder, "reason": reason} for folder, reason in old.items()]
     return {"done": len(done), "missing": len(folders) - len(done), "students": done, "left_out": left_out}
 
 
-def _outdated(workspace: Workspace, fold: int | None) -> str | None:
+def outdated(workspace: Workspace, fold: int | None) -> str | None:
     """Why the student of a fold is not the one that would be tuned now; None where it is."""
     from micrographia.tune.card import read_card
     from micrographia.tune.corpus import corpus_of

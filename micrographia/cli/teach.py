@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from micrographia.cli.console import HERE, Lab, Quiet, at_work, say, show
+from micrographia.cli.console import HERE, Lab, Quiet, at_work, say, show, with_lab
 
 
 def teach(
@@ -32,7 +32,7 @@ def teach(
     with at_work(lab, quiet) as (workspace, progress):
         count = generate.teach(workspace, progress)
     if not quiet:
-        say(f"{count} micrographs taught; next: micrographia tune --lab {lab}")
+        say(with_lab(f"micrographs taught: {count}; next: micrographia tune", lab))
 
 
 def _question_sets() -> Table:

@@ -1,6 +1,6 @@
 """``micrographia tune``: a student learns what was taught."""
 
-from micrographia.cli.console import HERE, Lab, Quiet, at_work, say, say_nothing
+from micrographia.cli.console import HERE, Lab, Quiet, at_work, say, say_nothing, with_lab
 from micrographia.cli.folds import Fold, folds_of
 
 
@@ -20,4 +20,4 @@ def tune(lab: Lab = HERE, fold: Fold = None, quiet: Quiet = False) -> None:
         for each in folds_of(workspace.recipe, fold):
             folder = tune(workspace, each, progress, say=say_nothing if quiet else say)
             if not quiet:
-                say(f"the student is in {folder}")
+                say(with_lab(f"the student is in {folder}; next: micrographia evaluate", lab))

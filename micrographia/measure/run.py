@@ -6,7 +6,7 @@ from functools import partial
 
 from micrographia.catalog import Objects
 from micrographia.engine import SILENT, Progress, apply
-from micrographia.errors import WorkLeftOut
+from micrographia.errors import WorkLeftOut, WorkspaceError
 from micrographia.measure import METHOD_VERSION, measure_image
 from micrographia.micrographs.display import open_display
 from micrographia.records import Measurement, Micrograph
@@ -25,9 +25,11 @@ WORTH_A_WORKER = 64
 def measure(workspace: Workspace, progress: Progress = SILENT) -> int:
     """Measure what is not yet measured and keep it; how many images were measured.
 
-    What is done stays done, so a run that was killed goes on where it stopped. Raises WorkLeftOut at the
-    end, naming images that could not be measured.
+    What is done stays done, so a run that was killed goes on where it stopped. Raises WorkspaceError where
+    there are no micrographs; at the end WorkLeftOut, naming images that could not be measured.
     """
+    if not workspace.catalog.micrographs():
+        raise WorkspaceError(f"{workspace.folder} holds no micrographs", "micrographia ingest IMAGES")
     missing = workspace.catalog.unmeasured(METHOD_VERSION)
     workers = min(workspace.workers, 1 + len(missing) // WORTH_A_WORKER)
     done: dict[str, tuple[Measurement, ...]] = {}

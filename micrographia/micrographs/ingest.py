@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import TypeAlias, TypeVar
 from micrographia import engine
 from micrographia.catalog import Catalog, Objects
 from micrographia.engine import SILENT, Outcome, Progress
-from micrographia.errors import UnreadableFile
+from micrographia.errors import RecipeError, UnreadableFile
 from micrographia.micrographs.display import open_display, to_display
 from micrographia.micrographs.duplicates import close, fingerprint, joined
 from micrographia.micrographs.limits import Limits
@@ -49,18 +49,23 @@ class IngestSummary:
 
     taken: int
     unchanged: int
+    """Images that an earlier run took and that have not changed since."""
     refused: tuple[Source, ...]
     skipped: tuple[Source, ...]
     micrographs: int
     """Different images in the catalogue now; files with the same bytes are one."""
+    copies: int
+    """Files with the bytes of another file."""
+    without_label: int
+    """Micrographs whose class is not known."""
     gone: int
     """Files that an earlier run met and that are not there any more."""
     look_alikes: int
     """How many of them show what another shows: near duplicates, and fields that overlap."""
     label_conflicts: tuple[str, ...] = ()
     """Names of images whose label was dropped because their files differ on it."""
-    moved: dict[str, str] = field(default_factory=dict)
-    """Images that left the part they were in, to stay with a look-alike or their group; and why."""
+    moved: tuple[str, ...] = ()
+    """Names of images that left the part they were in, to stay with a look-alike or their group; and why."""
     rows_without_file: tuple[str, ...] = ()
     unknown_columns: tuple[str, ...] = ()
 
@@ -79,6 +84,7 @@ def ingest(
     again, and what is not there any more no longer counts. Raises ``RecipeError`` before any work where a
     path or a cell of the table is wrong.
     """
+    _require_other_than(workspace, paths)
     rows = read_table(table) if table else None
     found = find_files(paths, leave_out=[workspace.folder, *([table] if table else [])])
     known = {source.path: source for source in workspace.catalog.sources()}
@@ -94,21 +100,32 @@ def ingest(
     progress.begin("reading files", len(new), "files")
     sources = list(_read_all(workspace, new, told, limits or Limits(), progress))
     progress.end()
-    moved = _arrange(workspace, progress)
+    moved = arrange(workspace, progress)
     now = workspace.catalog.micrographs()
     return IngestSummary(
         taken=sum(source.outcome == "taken" for source in sources),
-        unchanged=len(unchanged),
+        unchanged=sum(known[file.text].outcome == "taken" for file in unchanged),
         refused=tuple(s for s in workspace.catalog.sources("refused") if s.path in told),
         skipped=tuple(s for s in workspace.catalog.sources("skipped") if s.path in told),
         micrographs=len(now),
+        copies=len(workspace.catalog.sources("taken")) - len(now),
+        without_label=sum(m.label is None for m in now),
         gone=len(gone),
         look_alikes=len(workspace.catalog.clusters()),
         label_conflicts=tuple(m.name for m in now if any(n.startswith("label dropped") for n in m.notes)),
-        moved=moved,
+        moved=tuple(f"{m.name} ({moved[m.id]})" for m in now if m.id in moved),
         rows_without_file=rows_without_file,
         unknown_columns=rows.unknown_columns if rows else (),
     )
+
+
+def _require_other_than(workspace: Workspace, paths: Sequence[Path]) -> None:
+    for path in paths:
+        if path.resolve() == workspace.folder.resolve():
+            raise RecipeError(
+                f"{path} is the workspace itself, which is never searched for images",
+                "keep images in a folder of their own",
+            )
 
 
 @dataclass(frozen=True)
@@ -251,8 +268,11 @@ def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
         yield batch
 
 
-def _arrange(workspace: Workspace, progress: Progress) -> dict[str, str]:
-    """Clusters of look-alikes over all images, then parts of the split."""
+def arrange(workspace: Workspace, progress: Progress = SILENT) -> dict[str, str]:
+    """Clusters of look-alikes over all images, then parts of the split; who had to be moved, and why.
+
+    The end of every ingest. Done twice it changes nothing, so it also ends an ingest that was stopped.
+    """
     catalog, split = workspace.catalog, workspace.recipe.split
     _find_landmarks(workspace, progress)
     progress.begin("looking for look-alikes", 1, "pass")

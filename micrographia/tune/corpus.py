@@ -64,6 +64,11 @@ def corpus_of(workspace: Workspace, fold: int) -> Corpus:
     for row, micrograph in enumerate(micrographs):
         if micrograph.id in part_of:
             parts[part_of[micrograph.id]].append(row)
+    if not any(parts.values()):
+        raise PlanError(
+            "the images are not divided into train, validation and test",
+            "ingest was stopped before its end: `micrographia run` does the rest of it",
+        )
     require_learners(parts)
     numbers: dict[str, int] = {}
     groups = [numbers.setdefault(group_of[m.id], len(numbers)) for m in micrographs]

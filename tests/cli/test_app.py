@@ -101,6 +101,7 @@ def test_status_of_a_new_workspace(tmp_path):
     state = json.loads(done.stdout)
     assert state["ingest"] == {
         "done": 0,
+        "missing": 0,
         "files": {"taken": 0, "refused": 0, "skipped": 0, "gone": 0},
         "folds": 0,
         "parts": {},
@@ -129,7 +130,8 @@ def ingested(tmp_path_factory, drawn):
 def test_ingest_takes_what_it_can_and_says_what_it_could_not(ingested):
     _, done = ingested
     assert done.exit_code == 1
-    assert "10 micrographs in the workspace" in done.stderr
+    assert "micrographs in the workspace: 10" in done.stderr
+    assert "files taken: 10" in done.stderr and "files not an image: 1" in done.stderr
     assert "torn.png" in done.stderr.splitlines()[-1] and done.stderr.splitlines()[-1].startswith("error:")
     assert done.stdout == ""
 
@@ -139,7 +141,7 @@ def test_ingest_again_prints_one_object_for_a_script(ingested, drawn):
     done = run("ingest", drawn, "--table", drawn / "labels.csv", "--lab", lab, "--json", "--quiet")
     summary = json.loads(done.stdout)
     assert done.exit_code == 1
-    assert (summary["taken"], summary["unchanged"], summary["micrographs"]) == (0, 11, 10)
+    assert (summary["taken"], summary["unchanged"], summary["micrographs"]) == (0, 10, 10)
     assert [file["path"] for file in summary["refused"]] == [str(drawn / "Fibres" / "torn.png")]
 
 
@@ -155,9 +157,9 @@ def test_status_counts_what_is_missing_and_lists_what_was_left_out(ingested, dra
 
 def test_measure_and_teach_do_what_is_missing_once(ingested):
     lab, _ = ingested
-    assert "10 micrographs measured" in run("measure", "--lab", lab).stderr
-    assert "10 micrographs taught" in run("teach", "--lab", lab).stderr
-    assert "0 micrographs taught" in run("teach", "--lab", lab).stderr
+    assert "micrographs measured: 10" in run("measure", "--lab", lab).stderr
+    assert "micrographs taught: 10" in run("teach", "--lab", lab).stderr
+    assert "micrographs taught: 0" in run("teach", "--lab", lab).stderr
     state = json.loads(run("status", "--lab", lab, "--json").stdout)
     assert state["teach"]["missing"] == 0 and state["teach"]["conversations"] > 10
 
@@ -173,8 +175,8 @@ def test_what_is_listed_is_named(ingested, drawn, tmp_path):
     table = tmp_path / "more.csv"
     table.write_text("file,label,colour\nnowhere.png,Tips,red\n", encoding="utf-8")
     done = run("ingest", drawn / "Tips", "--table", table, "--lab", lab)
-    assert "1 rows of the table that name no file: nowhere.png" in done.stderr
-    assert "1 columns of the table that are not known: colour" in done.stderr
+    assert "rows of the table that name no file: 1 (nowhere.png)" in done.stderr
+    assert "columns of the table that are not known: 1 (colour)" in done.stderr
 
 
 def test_status_tells_notes_and_a_student_that_cannot_be_read(ingested, tmp_path):
@@ -191,6 +193,19 @@ def test_status_tells_notes_and_a_student_that_cannot_be_read(ingested, tmp_path
     shown = run("status", "--lab", lab).stdout
     assert "pages" in shown and "card.json" in shown
     shutil.rmtree(lab / "students" / "assistant")
+
+
+def test_what_cannot_be_is_refused_with_a_way_out(tmp_path):
+    lab, empty = tmp_path / "lab", tmp_path / "empty"
+    run("init", lab)
+    empty.mkdir()
+    itself = run("ingest", lab, "--lab", lab)
+    assert itself.exit_code == 2 and "is the workspace itself" in itself.stderr
+    nothing = run("ingest", empty, "--lab", lab)
+    assert nothing.exit_code == 1 and "no image was found" in nothing.stderr
+    for verb in ("measure", "teach"):
+        done = run(verb, "--lab", lab)
+        assert done.exit_code == 1 and "holds no micrographs" in done.stderr
 
 
 def test_quiet_says_nothing(ingested):

@@ -53,7 +53,7 @@ def test_run_in_an_empty_workspace_says_what_to_do(tmp_path):
     CliRunner().invoke(app, ["init", str(tmp_path)])
     done = CliRunner().invoke(app, ["run", "--lab", str(tmp_path)])
     assert done.exit_code == 1
-    assert "holds no micrographs" in done.stderr and "micrographia run" in done.stderr
+    assert "holds no micrographs" in done.stderr and "micrographia ingest" in done.stderr
 
 
 def test_evaluate_without_a_student_says_what_to_do(tmp_path):

@@ -57,6 +57,14 @@ def test_a_line_for_each_tenth(total):
     assert len(lines) == 2 + min(total, 10) - 1
 
 
+def test_what_is_done_already_is_one_line():
+    lines = []
+    progress = Lines(lines.append, Clock())
+    progress.begin("reading", 0, "images")
+    progress.end()
+    assert lines == ["reading: nothing to do"]
+
+
 def test_lines_grow_rarer_where_the_end_is_not_known():
     lines = []
     progress = Lines(lines.append, Clock())

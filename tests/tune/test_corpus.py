@@ -55,6 +55,12 @@ def test_the_fingerprint_is_of_everything_but_the_name(corpus):
     assert len(same) == 1 and len({*same, *changed}) == 1 + len(changed)
 
 
+def test_images_that_are_not_divided_yet_are_no_corpus(workspace, monkeypatch):
+    monkeypatch.setattr(workspace.catalog, "parts", lambda fold=0: {})
+    with pytest.raises(PlanError, match=r"not divided.*`micrographia run`"):
+        corpus_of(workspace, 0)
+
+
 def test_where_all_is_told_to_be_test_there_is_nothing_to_learn(workspace, monkeypatch):
     everyone = {m.id: "test" for m in workspace.catalog.micrographs()}
     monkeypatch.setattr(workspace.catalog, "parts", lambda fold=0: everyone)
