@@ -14,7 +14,7 @@ from micrographia.engine import Silent
 from micrographia.errors import RecipeError
 from micrographia.micrographs import ingest as module
 from micrographia.micrographs.display import open_display
-from micrographia.micrographs.ingest import ingest
+from micrographia.micrographs.ingest import arrange, ingest
 from micrographia.workspace import Workspace, open_workspace
 from tests.micrographs import files
 
@@ -98,6 +98,23 @@ def test_a_refused_file_is_tried_again(tmp_path, workspace, monkeypatch):
         assert len(ingest(workspace, [images]).refused) == 2
     again = ingest(workspace, [images])
     assert (again.taken, again.refused, again.micrographs) == (2, (), 2)
+
+
+def test_what_was_stopped_before_the_division_is_ended_without_the_files(tmp_path, workspace, monkeypatch):
+    images = draw(tmp_path / "images")
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(module, "arrange", interrupt)
+        ingest(workspace, [images])
+    assert workspace.catalog.parts() == {}
+    arrange(workspace)
+    before = content(workspace)
+    arrange(workspace)
+    ingest(workspace, [images])
+    assert content(workspace) == before and len(workspace.catalog.parts()) == 8
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
 
 
 def test_what_a_table_told_holds_until_another_comes(tmp_path, workspace):
