@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from micrographia.errors import StudentError
 from micrographia.students.mvaema import MVaEMaForConditionalGeneration
 from micrographia.students.processor import MVaEMaProcessor
 from micrographia.students.views import VIEWS, dihedral
+from micrographia.teach.generate import BRIEFLY
 from micrographia.tune.card import Card
 
 IMAGES_AT_ONCE = 16
@@ -33,6 +36,10 @@ Image: TypeAlias = NDArray[np.uint8]
 
 Ranking: TypeAlias = tuple[tuple[str, float], ...]
 """Classes and their probabilities, best first; they sum to 1."""
+
+
+LEAST_ALIKE = 0.5
+"""How alike two questions must read (Ratcliff/Obershelp, 0 to 1) for one to be offered for the other."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class Assistant:
     """A tuned student at work.
 
     assistant = Assistant.load(folder)
-    assistant.answer([image], ["How rough is the surface?"])
+    assistant.answer([image], ["Is the surface smooth or rough?"])
     assistant.classify([image])
     """
 
@@ -85,6 +92,19 @@ class Assistant:
     def reads(self, question: str) -> bool:
         """Whether the question is short enough to be asked."""
         return len(self.processor.question(question)) <= self.longest_question
+
+    def was_taught(self, question: str) -> bool:
+        """Whether this question was among those it learned to answer: to any other it says what it can."""
+        return _plain(question) in self._taught
+
+    def nearest_question(self, question: str) -> str | None:
+        """The phrasing it was taught that reads most like the question; None where none does."""
+        found = difflib.get_close_matches(_plain(question), self._taught, n=1, cutoff=LEAST_ALIKE)
+        return self._taught[found[0]] if found else None
+
+    @cached_property
+    def _taught(self) -> dict[str, str]:
+        return {_plain(text): text for phrasings in self.card.questions for text in phrasings}
 
     def answer(
         self, images: Sequence[Image], questions: Sequence[str], image_index: Sequence[int] | None = None
@@ -213,3 +233,8 @@ class Assistant:
         prompt = torch.tensor(self._prompt(self.card.category_question))
         names = self.processor.answers(self.card.class_texts)
         return prompt.to(self.model.device), names.to(self.model.device)
+
+
+def _plain(question: str) -> str:
+    """Its words, whatever their case, the marks between them, and how long the answer is wanted."""
+    return " ".join(re.findall(r"\w+", question.strip().removesuffix(BRIEFLY).casefold()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,10 +11,19 @@ from rich.bar import Bar
 from rich.table import Table
 from rich.text import Text
 
-from micrographia.cli.console import HERE, AsJson, Lab, at_work, show, show_json
+from micrographia.cli.console import HERE, AsJson, Lab, at_work, say, show, show_json
+from micrographia.errors import RecipeError
 
 if TYPE_CHECKING:
     from micrographia.assistant.assistant import Look, Ranking
+
+NOT_TAUGHT = (
+    "the student was not taught this question, so that its answer may be about something else "
+    "(`micrographia ask --list` shows those it was)"
+)
+
+LONGEST_NAME = 256
+"""Characters of a file's name: file systems refuse to look for longer ones."""
 
 SHOWN = 3
 """Classes that are drawn as bars; ``--json`` gives all."""
@@ -24,22 +34,32 @@ Student = Annotated[
 
 
 def ask(
-    image: Annotated[Path, typer.Argument(help="A PNG, JPEG, BMP or TIFF file of any bit depth.")],
+    image: Annotated[
+        Path | None,
+        typer.Argument(help="A PNG, JPEG, BMP or TIFF file of any bit depth.", show_default=False),
+    ] = None,
     question: Annotated[
-        str | None, typer.Argument(help="In words. Without it: a caption, and the class.")
+        str | None,
+        typer.Argument(help="In words. Without it: a caption, and the class.", show_default=False),
     ] = None,
     lab: Lab = HERE,
     student: Student = None,
+    list_questions: Annotated[
+        bool, typer.Option("--list", help="Show the questions that the student was taught, and stop.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask the assistant about an image, which need not be in the workspace and is not taken into it.
 
     Without a question it writes a caption and says which of its classes the image belongs to, with the
-    probability it gives each. How far that can be trusted is what `evaluate` measures.
+    probability it gives each. How far that can be trusted is what `evaluate` measures. It was taught certain
+    questions, in several wordings; of any other it is said that the answer may be about something else.
 
     Example: micrographia ask --lab my-lab new.png
 
-    Example: micrographia ask --lab my-lab new.png "How coarse is the texture?"
+    Example: micrographia ask --lab my-lab --list
+
+    Example: micrographia ask --lab my-lab new.png "In which direction do the features run?"
 
     Next, for a whole folder: micrographia screen --lab my-lab FOLDER --out table.csv
     """
@@ -49,15 +69,50 @@ def ask(
     from micrographia.micrographs.read import decode
 
     with at_work(lab, quiet=True) as (workspace, _):
-        pixels, _ = to_display(decode(image).pixels)
-        assistant = Assistant.load(find(workspace, student))
+        folder = find(workspace, student)
+        if list_questions:
+            _show_questions(folder, as_json)
+            return
+        path = _image_file(image, question)
+        pixels, _ = to_display(decode(path).pixels)
+        assistant = Assistant.load(folder)
     look = assistant.ask(pixels, question)
+    taught = question is None or assistant.was_taught(question)
     if as_json:
-        show_json(as_dict(look, image, assistant.identity))
+        show_json(as_dict(look, path, assistant.identity) | {"taught": taught})
         return
     show(look.text)
     if look.ranking:
         show(_bars(look.ranking))
+    if not taught:
+        nearest = assistant.nearest_question(str(question))
+        say(NOT_TAUGHT + (f"; the nearest it was: {nearest}" if nearest else ""), style="yellow")
+
+
+def _image_file(image: Path | None, question: str | None) -> Path:
+    """The image; raises where something else was named."""
+    if image is None:
+        raise typer.BadParameter("name the image to look at", param_hint="IMAGE")
+    if question is not None and len(question) < LONGEST_NAME and Path(question).is_file():
+        raise RecipeError(f"the question {question!r} is a file", "ask about one image; `screen` takes many")
+    if image.is_dir():
+        raise RecipeError(
+            f"{image} is a folder", f"micrographia screen {shlex.quote(str(image))} --out table.csv"
+        )
+    if not image.exists():
+        raise RecipeError(f"there is no image {image}", "first the image, then the question")
+    return image
+
+
+def _show_questions(folder: Path, as_json: bool) -> None:
+    from micrographia.tune.card import read_card
+
+    card = read_card(folder)
+    questions = card.questions if card else ()
+    if as_json:
+        show_json({"questions": [list(phrasings) for phrasings in questions]})
+    for phrasings in () if as_json else questions:
+        show(phrasings[0])
 
 
 def as_dict(look: Look, image: Path, student: str) -> dict[str, Any]:

@@ -17,6 +17,9 @@ HEADER_SUBJECTS = ("image size", "bit depth", "pixel size", "field width", "tech
 WIDTHS = ("image size", "field width")
 """What a quarter turn makes untrue of an image that is no square."""
 
+HEADER = "Header:"
+"""What the header begins with, where it comes with a question."""
+
 ALWAYS_LIMITS = (
     "composition",
     "application",
@@ -61,7 +64,7 @@ def header_line(facts: Facts) -> str:
     """The header as words for a question about it, since no student can see it in the pixels."""
     told = (facts[subject] for subject in HEADER_SUBJECTS if subject in facts)
     words = (f"{f.subject} {'unknown' if f.value == CANNOT_TELL else f.value}" for f in told)
-    return f"Header: {'; '.join(words)}."
+    return f"{HEADER} {'; '.join(words)}."
 
 
 def printed_length(nanometres: float) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 
 from micrographia.engine import SILENT, Progress
 from micrographia.errors import WorkLeftOut
@@ -12,7 +13,7 @@ from micrographia.measure import METHOD_VERSION
 from micrographia.measure.run import measure
 from micrographia.records import Conversation, Micrograph, Turn
 from micrographia.teach.claims import class_names
-from micrographia.teach.facts import Facts, facts_of, header_line
+from micrographia.teach.facts import HEADER, Facts, facts_of, header_line
 from micrographia.teach.measured import MeasuredTeacher
 from micrographia.teach.questions import LENGTHS, Length, Question, QuestionSet, load
 from micrographia.teach.teacher import Taught, Teacher
@@ -95,6 +96,18 @@ def prompt_for(question: Question, facts: Facts, phrasing: str, length: Length) 
     """The question as the student gets it: with the header, where its answer rests on the header."""
     header = [header_line(facts)] if question.about_the_header else []
     return " ".join([phrasing, *header, *([BRIEFLY] if length == "short" else [])])
+
+
+def questions_asked(asked: Iterable[Conversation]) -> tuple[tuple[str, ...], ...]:
+    """The phrasings of each question that is asked, as a person would ask it; both in alphabetical order.
+
+    Questions that come with the header of an image are left out, since nobody types a header.
+    """
+    phrasings: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for c in asked:
+        if HEADER not in c.prompt:
+            phrasings[c.question_set, c.question].add(c.prompt.removesuffix(BRIEFLY).strip())
+    return tuple(sorted(tuple(sorted(of_question)) for of_question in phrasings.values()))
 
 
 def _conversation(

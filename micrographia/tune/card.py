@@ -24,6 +24,8 @@ class Card(Record):
     category_question: str
     """What it was asked for its short category answers; "" where the images had no labels."""
     caption_question: str = ""
+    questions: tuple[tuple[str, ...], ...] = ()
+    """The phrasings of each question that it was taught to answer, but for those that need a header."""
     recipe: str
     """The recipe as JSON, without what is of the lab's machines: a database address may hold a password."""
     plan: str

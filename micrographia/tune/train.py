@@ -17,6 +17,7 @@ from micrographia.students.mvaema import MVaEMaForConditionalGeneration
 from micrographia.students.processor import MVaEMaImageProcessor, MVaEMaProcessor
 from micrographia.students.tokens import train_tokenizer
 from micrographia.students.vision import VisionConfig
+from micrographia.teach.generate import questions_asked
 from micrographia.teach.lexicon import class_words
 from micrographia.tune.card import CARD, Card, is_of
 from micrographia.tune.collate import TextBatches, Texts, texts_by_micrograph
@@ -171,6 +172,7 @@ def _card(
         class_texts=tuple(class_words(label) for label in classes),
         category_question=_commonest_prompt(taught, "category", "short"),
         caption_question=_commonest_prompt(taught, "caption", "long"),
+        questions=questions_asked(taught),
         recipe=workspace.recipe.model_dump_json(exclude={"catalog", "workers"}),
         plan=plan_text,
         images=len(parts["train"]),

@@ -25,6 +25,7 @@ def card(**changes):
         "class_texts": ("nm", "px", "keV"),  # of one token each, so that none is hopeless from the start
         "category_question": QUESTIONS[3],
         "caption_question": QUESTIONS[0],
+        "questions": (("How rough is the surface?", "Is the surface rough?"), ("Is it bright?",)),
         "recipe": "",
         "plan": "",
         "images": 1,

@@ -1,7 +1,9 @@
 """The verbs of the assistant, with a student of random weights: what they print and how they end."""
 
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ from typer.testing import CliRunner
 
 from micrographia.assistant import Assistant
 from micrographia.cli import app
+from micrographia.cli.ask import ask
 from micrographia.micrographs.display import to_display
-from micrographia.recipe import shipped_text
+from micrographia.recipe import parse, shipped_text
+from micrographia.teach.questions import load
 from micrographia.workspace import Workspace
 from tests.assistant.tiny import QUESTIONS, images, write_student
 
@@ -72,7 +76,45 @@ def test_ask_for_a_script(lab, picture, question):
         "ranking": [list(pair) for pair in look.ranking],
         "confidence": look.confidence,
         "student": assistant.identity,
+        "taught": True,
     }
+
+
+def test_ask_lists_what_the_student_was_taught(lab):
+    assert run("ask", "--lab", lab, "--list").stdout == "How rough is the surface?\nIs it bright?\n"
+    listed = json.loads(run("ask", "--lab", lab, "--list", "--json").stdout)["questions"]
+    assert listed == [["How rough is the surface?", "Is the surface rough?"], ["Is it bright?"]]
+
+
+@pytest.mark.parametrize("question", ["is the surface  ROUGH", "How rough is the surface? Answer briefly."])
+def test_a_question_that_was_taught_is_answered_without_remark(lab, picture, question):
+    assert run("ask", "--lab", lab, picture, question).stderr == ""
+    assert json.loads(run("ask", "--lab", lab, picture, question, "--json").stdout)["taught"]
+
+
+def test_a_question_that_was_not_taught_is_answered_with_a_remark(lab, picture):
+    near = run("ask", "--lab", lab, picture, "How coarse is the surface?")
+    assert near.exit_code == 0 and near.stdout
+    assert "was not taught this question" in near.stderr
+    assert near.stderr.rstrip().endswith("the nearest it was: How rough is the surface?")
+    far = run("ask", "--lab", lab, picture, "Paris?")
+    assert "was not taught" in far.stderr and "nearest" not in far.stderr
+
+
+def test_ask_about_what_is_not_one_image(lab, picture, tmp_path):
+    assert "name the image" in run("ask", "--lab", lab).stderr
+    assert "micrographia screen" in run("ask", "--lab", lab, tmp_path).stderr
+    assert "is a file" in run("ask", "--lab", lab, picture, picture).stderr
+    swapped = run("ask", "--lab", lab, "Is it bright?", picture)
+    assert swapped.exit_code == 2 and "is a file" in swapped.stderr
+
+
+def test_questions_shown_in_help_and_readme_are_taught_by_the_first_recipe(lab):
+    sets = [load(name) for name in parse(shipped_text("mvaema"), "mvaema").teach.questions]
+    taught = {phrasing for s in sets for question in s.questions for phrasing in question.ask}
+    text = Path("README.md").read_text(encoding="utf-8") + str(ask.__doc__)
+    shown = re.findall(r'new\.png "([^"]+)"', text)
+    assert len(shown) == 2 and {*shown} <= taught
 
 
 def test_ask_another_student(lab, picture):
@@ -94,7 +136,7 @@ def test_ask_about_what_is_no_image(lab, tmp_path):
         (tmp_path / name).write_bytes(content)
         done = run("ask", "--lab", lab, tmp_path / name)
         assert done.exit_code == 1 and done.stderr.startswith(f"error: {name}")
-    assert run("ask", "--lab", lab, tmp_path / "nowhere.png").exit_code == 1
+    assert run("ask", "--lab", lab, tmp_path / "nowhere.png").exit_code == 2
 
 
 def test_ask_before_tuning(tmp_path, picture):

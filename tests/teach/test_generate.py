@@ -5,7 +5,7 @@ from PIL import Image
 
 from micrographia.errors import RecipeError, WorkLeftOut, WorkspaceError
 from micrographia.teach import generate
-from micrographia.teach.generate import current_course, teach
+from micrographia.teach.generate import current_course, question_sets, questions_asked, teach
 from tests.measure.drawn import discs
 from tests.teach.workspaces import RECIPE, drawn_workspace
 
@@ -101,6 +101,16 @@ def test_questions_about_the_header_carry_it(tmp_path):
         about_it = conversation.question in ("size", "technique")
         assert ("Header: image size 200 × 160 px" in conversation.prompt) <= about_it
         assert ("Header: image size" in conversation.prompt) == about_it
+
+
+def test_questions_that_were_asked_are_as_a_person_would_ask_them(tmp_path):
+    workspace = drawn_workspace(tmp_path)
+    teach(workspace)
+    of_sets = [set(q.ask) for s in question_sets(workspace) for q in s.questions if not q.about_the_header]
+    found = questions_asked(kept(workspace))
+    assert len(found) == len(of_sets)
+    for phrasings in found:
+        assert any({*phrasings} <= of_question for of_question in of_sets), phrasings
 
 
 def test_a_set_that_does_not_exist_stops_before_any_work(tmp_path):

@@ -15,7 +15,7 @@ from micrographia.cli import app
 from micrographia.errors import PlanError
 from micrographia.micrographs.display import open_display
 from micrographia.micrographs.ingest import ingest
-from micrographia.teach.generate import current_course
+from micrographia.teach.generate import current_course, questions_asked
 from micrographia.tune import train
 from micrographia.tune.card import CARD, read_card
 from micrographia.tune.train import tune
@@ -90,12 +90,14 @@ def test_the_card_says_what_it_learned(tuned):
     with open_workspace(lab) as workspace:
         catalog = workspace.catalog
         train_images = len(catalog.micrographs("train"))
+        train = list(catalog.conversations(current_course(workspace), "train"))
         prompts = {
             task: {c.prompt for c in catalog.conversations(current_course(workspace), "train", task=task)}
             for task in ("category", "caption")
         }
         seen = {m.id for part in ("train", "validation") for m in catalog.micrographs(part)}
     assert card.category_question in prompts["category"] and card.caption_question in prompts["caption"]
+    assert card.questions == questions_asked(train)
     assert len(card.seen) == len(seen) and {*card.seen} == seen
     assert card.images == train_images
     assert f"{train_images} train" in lines[0] and "(kept away)" in lines[0]
