@@ -48,7 +48,7 @@ class SplitSection(Section):
     """How images are divided into train, validation and test: by group, stratified by class."""
 
     seed: int = 0
-    """Another seed gives another division."""
+    """Another seed or share divides anew, with the next `ingest` or `run`."""
     test: float = Field(default=0.2, gt=0, lt=0.9)
     """Share of the images kept for the test. Not used where folds are asked for."""
     validation: float = Field(default=0.1, gt=0, lt=0.9)
@@ -75,7 +75,7 @@ class LabelsStage(Section):
     """The first stage of tuning: the image encoder learns classes and facts, without words."""
 
     epochs: int | None = Field(default=None, ge=0)
-    """Passes over the training images; nothing: as many as make 700 steps; 0 leaves the stage out."""
+    """Passes over the training images; nothing: about as many as make 700 steps; 0 leaves the stage out."""
     learning_rate: float = Field(default=0.02, gt=0)
     """Highest rate; it rises, then falls to nothing along a cosine."""
     batch: int = Field(default=16, ge=2)
@@ -93,7 +93,7 @@ class TuneSection(Section):
     """default: convolutional stem, local and global attention; paper: patches of 32, width 64, 4 heads."""
     labels: LabelsStage = LabelsStage()
     epochs: int | None = Field(default=None, ge=1)
-    """Passes over the training images with questions and answers; nothing: as many as make 360 steps."""
+    """Passes over the training images with questions and answers; nothing: about as many as make 360."""
     batch: int = Field(default=16, ge=2)
     """Images a step."""
     texts_per_image: int = Field(default=8, ge=1)

@@ -114,7 +114,10 @@ def _write_csv(path: Path, rows: Sequence[Row]) -> None:
 
 
 def _text(cell: Cell) -> Cell:
-    """Words of a file or a student are never a formula: ``'`` before them is how spreadsheets mark text."""
+    """Words of a file or a student are never a formula: ``'`` before them is how spreadsheets mark text.
+    A whole number, such as a count, has no point."""
+    if isinstance(cell, float) and cell.is_integer():
+        return int(cell)
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
 
 
