@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,13 @@ from micrographia.teach.generate import current_course
 from micrographia.teach.measured import MOST_WORDINGS, wordings
 from micrographia.teach.questions import asked
 from micrographia.tune.card import Card
+from micrographia.tune.corpus import corpus_of
 from micrographia.workspace import Workspace
+
+TABLE, REPORT = "scores.json", "report.html"
+
+VERSION = "1"
+"""Counts up when the same answers are scored or shown otherwise."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +42,34 @@ class Evaluation:
     scores: tuple[Score, ...]
     report: Path
     table: Path
-    """The scores as JSON."""
+    """The scores as JSON, with the fingerprint of what they are of."""
 
 
 def evaluate(workspace: Workspace, fold: int | None = None, progress: Progress = SILENT) -> Evaluation:
     """Ask the student about every test image, score it beside its baselines, and write the report.
 
-    What was answered before is not asked again. Raises StudentError where there is no student, or one that
-    has seen an image of the test; WorkspaceError where there is nothing to ask.
+    What was answered before is not asked again, and what was scored before is read from its table. Raises
+    StudentError where there is no student, or one that has seen an image of the test; WorkspaceError where
+    there is nothing to ask.
     """
     assistant = Assistant.load(workspace.student_folder(fold))
     exam = exams.readable(exam_of(workspace, fold or 0), assistant)
     _require_unseen(exam, assistant.card)
+    folder, of = workspace.report_folder(fold), _fingerprint(workspace, fold or 0, assistant, exam)
+    scores = _read_scores(folder, of)
+    if scores is None:
+        scores = _score(workspace, fold, assistant, exam, of, progress)
+    return Evaluation(scores, folder / REPORT, folder / TABLE)
+
+
+def _score(
+    workspace: Workspace,
+    fold: int | None,
+    assistant: Assistant,
+    exam: Exam,
+    of: str,
+    progress: Progress,
+) -> tuple[Score, ...]:
     training = _training(workspace, assistant, fold or 0, progress)
     embeddings = exams.embed(assistant, workspace.objects, exam.micrographs, progress)
     systems = {
@@ -61,7 +84,35 @@ def evaluate(workspace: Workspace, fold: int | None = None, progress: Progress =
     scores = tuple(scoring.scores(exam, systems, references, classes, workspace.catalog.groups()))
     progress.advance(len(systems))
     progress.end()
-    return _write(workspace, fold, assistant, exam, systems[exams.STUDENT], references, classes, scores)
+    _write_report(workspace, fold, assistant, exam, systems[exams.STUDENT], references, classes, scores)
+    _write_scores(workspace.report_folder(fold), of, scores)
+    return scores
+
+
+def _fingerprint(workspace: Workspace, fold: int, assistant: Assistant, exam: Exam) -> str:
+    """sha256 over all that decides the scores."""
+    asked = [f"{m.id} {[c.id for c in exam.asked[m.id]]}" for m in exam.micrographs]
+    known = corpus_of(workspace, fold).fingerprint(workspace.recipe.tune)
+    return hashlib.sha256("\n".join([VERSION, assistant.identity, known, *asked]).encode()).hexdigest()
+
+
+def _read_scores(folder: Path, of: str) -> tuple[Score, ...] | None:
+    """Those of an earlier run, where they are of the same and the report is there as well."""
+    try:
+        written = json.loads((folder / TABLE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not (folder / REPORT).exists() or written["of"] != of:
+        return None
+    return tuple(Score.model_validate(row) for row in written["scores"])
+
+
+def _write_scores(folder: Path, of: str, scores: Sequence[Score]) -> None:
+    """Last of all, whole or not at all."""
+    draft = (folder / TABLE).with_suffix(".part")
+    content = {"of": of, "scores": [s.model_dump() for s in scores]}
+    draft.write_text(json.dumps(content, ensure_ascii=False, indent=1), "utf-8")
+    draft.replace(folder / TABLE)
 
 
 def exam_of(workspace: Workspace, fold: int) -> Exam:
@@ -117,7 +168,7 @@ def references_of(workspace: Workspace, exam: Exam) -> dict[str, list[str]]:
     return references
 
 
-def _write(
+def _write_report(
     workspace: Workspace,
     fold: int | None,
     assistant: Assistant,
@@ -126,13 +177,9 @@ def _write(
     references: Mapping[str, Sequence[str]],
     classes: Sequence[str],
     scores: tuple[Score, ...],
-) -> Evaluation:
+) -> None:
     folder = workspace.report_folder(fold)
     folder.mkdir(parents=True, exist_ok=True)
-    table = folder / "scores.json"
-    draft = table.with_suffix(".part")
-    draft.write_text(json.dumps([s.model_dump() for s in scores], ensure_ascii=False, indent=1), "utf-8")
-    draft.replace(table)
     card = assistant.card
     report = reports.Report(
         workspace=workspace.folder.name,
@@ -156,8 +203,7 @@ def _write(
             "Groups (specimens, look-alikes) are whole in one part of the split.",
         ),
     )
-    reports.write(report, folder / "report.html")
-    return Evaluation(scores, folder / "report.html", table)
+    reports.write(report, folder / REPORT)
 
 
 def _items(

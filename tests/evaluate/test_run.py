@@ -7,6 +7,7 @@ import pytest
 
 from micrographia.assistant import Assistant
 from micrographia.errors import StudentError, WorkspaceError
+from micrographia.evaluate import run as module
 from micrographia.evaluate.exam import BLIND, MAJORITY, NEAREST, STUDENT
 from micrographia.evaluate.run import evaluate
 from micrographia.evaluate.scoring import CLASSIFICATION, DIFFERENCE, FACTS, facts_of
@@ -70,7 +71,7 @@ def test_scores_table_and_report_of_the_test_images(evaluated):
     assert made.report == workspace.folder / "reports" / "small" / "report.html"
     assert made.table == workspace.folder / "reports" / "small" / "scores.json"
     written = json.loads(made.table.read_text(encoding="utf-8"))
-    assert tuple(Score.model_validate(row) for row in written) == made.scores
+    assert tuple(Score.model_validate(row) for row in written["scores"]) == made.scores
     assert {s.system for s in made.scores} == {STUDENT, NEAREST, MAJORITY, BLIND, DIFFERENCE}
     parts = {part: workspace.catalog.micrographs(part) for part in ("train", "validation", "test")}
     top = {s.system: s for s in made.scores if (s.task, s.metric) == (CLASSIFICATION, "top-1")}
@@ -103,6 +104,20 @@ def test_a_second_run_asks_nothing_and_finds_the_same(evaluated, again, prompts)
     assert prompts == []
     assert made.scores == evaluated[1].scores
     assert made.table.is_file()
+
+
+def test_what_was_scored_is_not_scored_again_and_an_older_table_is(evaluated, again, monkeypatch):
+    scored = []
+    score = module.scoring.scores
+    monkeypatch.setattr(module.scoring, "scores", lambda *what: scored.append(1) or score(*what))
+    report = again.folder / "reports" / "small" / "report.html"
+    before = report.read_text(encoding="utf-8")
+    assert evaluate(again).scores == evaluated[1].scores
+    assert scored == [] and report.read_text(encoding="utf-8") == before
+    change_recipe(again.folder, "questions_per_image: 3", "questions_per_image: 2")
+    with open_workspace(again.folder) as fewer:
+        assert evaluate(fewer).scores != evaluated[1].scores
+    assert scored == [1]
 
 
 def test_the_report_shows_each_answer_beside_wordings_of_the_facts_on_record(evaluated):
