@@ -22,7 +22,6 @@ FloatArray = NDArray[np.float64]
 Words = tuple[str, ...]
 
 _ORDERS = 4
-_ROUGE_N = ("rouge1", "rouge2")
 _ALPHA, _BETA, _GAMMA = 0.9, 3.0, 0.5
 
 
@@ -101,11 +100,25 @@ def rouge(answer: Words, references: Sequence[Words]) -> tuple[float, float, flo
     Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", ACL Workshop on Text Summarization 2004.
     A common subsequence is never longer than the common words are many, so ROUGE-1 bounds ROUGE-L.
     """
-    scored = [(_rouge_scorer(*_ROUGE_N).score(r, answer), r) for r in references]
-    rouge1, rouge2 = (max(s[kind].fmeasure for s, _ in scored) for kind in _ROUGE_N)
-    bounded = [(float(s["rouge1"].fmeasure), r) for s, r in scored]
-    rouge_l = _best(bounded, lambda r: float(_rouge_scorer("rougeL").score(r, answer)["rougeL"].fmeasure))
-    return rouge1, rouge2, rouge_l
+    by_words, by_pairs = ([(_overlap(answer, r, n), r) for r in references] for n in (1, 2))
+
+    def score(kind: str, bounded: Sequence[tuple[float, Words]]) -> float:
+        return _best(bounded, lambda r: float(_rouge_scorer(kind).score(r, answer)[kind].fmeasure))
+
+    return score("rouge1", by_words), score("rouge2", by_pairs), score("rougeL", by_words)
+
+
+def _overlap(answer: Words, reference: Words, order: int) -> float:
+    """F1 of the n-grams of that order that two texts share."""
+    one, other = _grams(answer, order), _grams(reference, order)
+    shared = sum(min(count, other[gram]) for gram, count in one.items() if gram in other)
+    return 2 * shared / max(one.total() + other.total(), 1)
+
+
+@lru_cache(maxsize=1 << 15)
+def _grams(text: Words, order: int) -> Counter[Words]:
+    """How often each n-gram is there; the references of an image are met by every system."""
+    return Counter(zip(*(text[i:] for i in range(order)), strict=False))
 
 
 def meteor(answer: Words, references: Sequence[Words]) -> float:
@@ -133,7 +146,7 @@ def meteor(answer: Words, references: Sequence[Words]) -> float:
 
 
 def _best(bounded: Sequence[tuple[float, Words]], score: Callable[[Words], float]) -> float:
-    """The best score over references, given an upper bound for each: those that cannot win are not scored."""
+    """The best score over references, given an upper bound of each: those that cannot win are not scored."""
     best = 0.0
     for bound, reference in sorted(bounded, reverse=True):
         if bound <= best:
