@@ -162,11 +162,14 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
 
 
 INTERRUPTED = """
+import signal
 import sys
 from pathlib import Path
 from micrographia.engine import apply
 from tests.test_engine import leave_a_trace_for_a_moment
 if __name__ == "__main__":
+    # What runs in the background of a script begins with interrupts ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         list(apply(leave_a_trace_for_a_moment, [Path(sys.argv[1])] * 1000, workers=2))
     except KeyboardInterrupt:

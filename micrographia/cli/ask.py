@@ -11,7 +11,7 @@ from rich.bar import Bar
 from rich.table import Table
 from rich.text import Text
 
-from micrographia.cli.console import HERE, AsJson, Lab, at_work, say, show, show_json
+from micrographia.cli.console import HERE, AsJson, Lab, at_work, say, show, show_json, with_lab
 from micrographia.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ NOT_TAUGHT = (
 )
 
 LONGEST_NAME = 256
-"""Characters of a file's name: file systems refuse to look for longer ones."""
+"""Bytes of a file's name: file systems refuse to look for longer ones."""
 
 SHOWN = 3
 """Classes that are drawn as bars; ``--json`` gives all."""
@@ -79,21 +79,22 @@ def ask(
     look = assistant.ask(pixels, question)
     taught = question is None or assistant.was_taught(question)
     if as_json:
-        show_json(as_dict(look, path, assistant.identity) | {"taught": taught})
+        show_json(as_dict(look, path, assistant.identity, taught))
         return
     show(look.text)
     if look.ranking:
         show(_bars(look.ranking))
     if not taught:
         nearest = assistant.nearest_question(str(question))
-        say(NOT_TAUGHT + (f"; the nearest it was: {nearest}" if nearest else ""), style="yellow")
+        remark = NOT_TAUGHT + (f"; the nearest it was: {nearest}" if nearest else "")
+        say(with_lab(remark, lab), style="yellow")
 
 
 def _image_file(image: Path | None, question: str | None) -> Path:
     """The image; raises where something else was named."""
     if image is None:
         raise typer.BadParameter("name the image to look at", param_hint="IMAGE")
-    if question is not None and len(question) < LONGEST_NAME and Path(question).is_file():
+    if question is not None and len(question.encode()) < LONGEST_NAME and Path(question).is_file():
         raise RecipeError(f"the question {question!r} is a file", "ask about one image; `screen` takes many")
     if image.is_dir():
         raise RecipeError(
@@ -115,11 +116,12 @@ def _show_questions(folder: Path, as_json: bool) -> None:
         show(phrasings[0])
 
 
-def as_dict(look: Look, image: Path, student: str) -> dict[str, Any]:
+def as_dict(look: Look, image: Path, student: str, taught: bool) -> dict[str, Any]:
     """As ``--json`` prints it."""
     return {
         "image": str(image),
         "question": look.question,
+        "taught": taught,
         "answer": look.text,
         "ranking": [list(pair) for pair in look.ranking],
         "confidence": look.confidence,

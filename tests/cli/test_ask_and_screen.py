@@ -96,6 +96,7 @@ def test_a_question_that_was_not_taught_is_answered_with_a_remark(lab, picture):
     near = run("ask", "--lab", lab, picture, "How coarse is the surface?")
     assert near.exit_code == 0 and near.stdout
     assert "was not taught this question" in near.stderr
+    assert f"`micrographia ask --lab {lab} --list`" in near.stderr
     assert near.stderr.rstrip().endswith("the nearest it was: How rough is the surface?")
     far = run("ask", "--lab", lab, picture, "Paris?")
     assert "was not taught" in far.stderr and "nearest" not in far.stderr
@@ -124,7 +125,7 @@ def test_ask_another_student(lab, picture):
     assert wrong.exit_code == 1 and "another" in wrong.stderr
 
 
-@pytest.mark.parametrize("words", [[""], ["word " * 500]])
+@pytest.mark.parametrize("words", [[""], ["word " * 500], ["µ" * 200]])
 def test_a_question_that_cannot_be_answered(lab, picture, words):
     done = run("ask", "--lab", lab, picture, *words)
     assert (done.exit_code, done.stdout) == (1, "")
