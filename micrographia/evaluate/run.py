@@ -26,7 +26,6 @@ from micrographia.teach.generate import current_course
 from micrographia.teach.measured import MOST_WORDINGS, wordings
 from micrographia.teach.questions import asked
 from micrographia.tune.card import Card
-from micrographia.tune.corpus import corpus_of
 from micrographia.workspace import Workspace
 
 TABLE, REPORT = "scores.json", "report.html"
@@ -55,10 +54,12 @@ def evaluate(workspace: Workspace, fold: int | None = None, progress: Progress =
     assistant = Assistant.load(workspace.student_folder(fold))
     exam = exams.readable(exam_of(workspace, fold or 0), assistant)
     _require_unseen(exam, assistant.card)
-    folder, of = workspace.report_folder(fold), _fingerprint(workspace, fold or 0, assistant, exam)
+    learned = list(workspace.catalog.conversations(current_course(workspace), "train", fold or 0))
+    folder, of = workspace.report_folder(fold), _fingerprint(workspace, assistant, exam, learned)
     scores = _read_scores(folder, of)
     if scores is None:
-        scores = _score(workspace, fold, assistant, exam, of, progress)
+        scores = _score(workspace, fold, assistant, exam, learned, progress)
+        _write_scores(folder, of, scores)
     return Evaluation(scores, folder / REPORT, folder / TABLE)
 
 
@@ -67,10 +68,10 @@ def _score(
     fold: int | None,
     assistant: Assistant,
     exam: Exam,
-    of: str,
+    learned: Sequence[Conversation],
     progress: Progress,
 ) -> tuple[Score, ...]:
-    training = _training(workspace, assistant, fold or 0, progress)
+    training = _training(workspace, assistant, fold or 0, learned, progress)
     embeddings = exams.embed(assistant, workspace.objects, exam.micrographs, progress)
     systems = {
         exams.STUDENT: exams.sit(exam, assistant, workspace, False, progress),
@@ -85,15 +86,17 @@ def _score(
     progress.advance(len(systems))
     progress.end()
     _write_report(workspace, fold, assistant, exam, systems[exams.STUDENT], references, classes, scores)
-    _write_scores(workspace.report_folder(fold), of, scores)
     return scores
 
 
-def _fingerprint(workspace: Workspace, fold: int, assistant: Assistant, exam: Exam) -> str:
-    """sha256 over all that decides the scores."""
-    asked = [f"{m.id} {[c.id for c in exam.asked[m.id]]}" for m in exam.micrographs]
-    known = corpus_of(workspace, fold).fingerprint(workspace.recipe.tune)
-    return hashlib.sha256("\n".join([VERSION, assistant.identity, known, *asked]).encode()).hexdigest()
+def _fingerprint(
+    workspace: Workspace, assistant: Assistant, exam: Exam, learned: Sequence[Conversation]
+) -> str:
+    """sha256 over all that decides the scores: who is asked what, and what the baselines know."""
+    group_of = workspace.catalog.groups()
+    images = [f"{m.id} {m.label} {group_of[m.id]} {len(exam.asked[m.id])}" for m in exam.micrographs]
+    texts = [f"{c.id} {c.prompt} {c.answer}" for c in (*exam.conversations, *learned)]
+    return hashlib.sha256("\n".join([VERSION, assistant.identity, *images, *texts]).encode()).hexdigest()
 
 
 def _read_scores(folder: Path, of: str) -> tuple[Score, ...] | None:
@@ -141,15 +144,19 @@ def _require_unseen(exam: Exam, card: Card) -> None:
         )
 
 
-def _training(workspace: Workspace, assistant: Assistant, fold: int, progress: Progress) -> Training:
-    catalog = workspace.catalog
-    conversations = list(catalog.conversations(current_course(workspace), "train", fold))
-    taught = {c.micrographs[0] for c in conversations}
-    micrographs = [m for m in catalog.micrographs("train", fold) if m.id in taught]
+def _training(
+    workspace: Workspace,
+    assistant: Assistant,
+    fold: int,
+    learned: Sequence[Conversation],
+    progress: Progress,
+) -> Training:
+    taught = {c.micrographs[0] for c in learned}
+    micrographs = [m for m in workspace.catalog.micrographs("train", fold) if m.id in taught]
     return Training(
         micrographs,
         exams.embed(assistant, workspace.objects, micrographs, progress),
-        exams.answers_by_question(micrographs, conversations),
+        exams.answers_by_question(micrographs, learned),
     )
 
 

@@ -86,12 +86,13 @@ def ingest(
     """
     _require_other_than(workspace, paths)
     rows = read_table(table) if table else None
-    found = find_files(paths, leave_out=[workspace.folder, *([table] if table else [])])
+    left_out = [workspace.folder, *([table] if table else [])]
+    found = find_files(paths, left_out)
     known = {source.path: source for source in workspace.catalog.sources()}
     from_table, rows_without_file = assign(rows, found) if rows else (_earlier_rows(known), ())
     told = {file.text: _told(file, from_table.get(file.text), workspace.recipe.ingest) for file in found}
     unchanged = [file for file in found if _is_unchanged(file, known.get(file.text), workspace.objects)]
-    gone = _gone(known, found, paths)
+    gone = _gone(known, found, paths, left_out)
     workspace.catalog.record(gone)  # first, so that a file in its new folder is not at odds with the old one
     _record_told(workspace.catalog, [known[file.text] for file in unchanged], told)
 
@@ -157,14 +158,16 @@ def _is_unchanged(file: Found, source: Source | None, objects: Objects) -> bool:
     return source.micrograph in objects
 
 
-def _gone(known: dict[str, Source], found: Sequence[Found], paths: Sequence[Path]) -> list[Source]:
+def _gone(
+    known: Mapping[str, Source], found: Sequence[Found], paths: Sequence[Path], left_out: Sequence[Path]
+) -> list[Source]:
     """The sources below ``paths`` whose files were met and are not there any more.
 
-    Nothing is said of what lies below a folder that could not be listed.
+    Nothing is said of what is left out, or lies below a folder that could not be listed.
     """
     there = {file.text for file in found}
     roots = [readable(path.resolve()) for path in paths]
-    closed = [file.text for file in found if file.fault]
+    closed = [*(file.text for file in found if file.fault), *(readable(path.resolve()) for path in left_out)]
     return [
         source.model_copy(
             update={"outcome": "gone", "reason": "the file is not there any more", "micrograph": None}
@@ -172,13 +175,13 @@ def _gone(known: dict[str, Source], found: Sequence[Found], paths: Sequence[Path
         for source in known.values()
         if source.outcome != "gone"
         and source.path not in there
-        and _is_below(source.path, roots)
-        and not _is_below(source.path, closed)
+        and _is_at_or_below(source.path, roots)
+        and not _is_at_or_below(source.path, closed)
     ]
 
 
-def _is_below(path: str, folders: Sequence[str]) -> bool:
-    return any(path.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
+def _is_at_or_below(path: str, places: Sequence[str]) -> bool:
+    return any(path == place or path.startswith(place.rstrip(os.sep) + os.sep) for place in places)
 
 
 def _record_told(catalog: Catalog, sources: Sequence[Source], words: Mapping[str, _Word]) -> None:

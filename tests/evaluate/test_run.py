@@ -120,6 +120,20 @@ def test_what_was_scored_is_not_scored_again_and_an_older_table_is(evaluated, ag
     assert scored == [1]
 
 
+def test_a_student_is_tested_also_where_there_is_nothing_to_tune_with(again):
+    """A lab that only tests a student it was given: every image is told to be the test."""
+    told = [
+        s.model_copy(update={"told": s.told.model_copy(update={"part": "test"})})
+        for s in again.catalog.sources()
+    ]
+    again.catalog.record(told)
+    again.catalog.divide(0.2, 0.2, 0)
+    student = again.folder / "students" / "small" / CARD
+    student.write_text(json.dumps(json.loads(student.read_text("utf-8")) | {"seen": []}), "utf-8")
+    tested = {s.n for s in evaluate(again).scores if (s.system, s.metric) == (STUDENT, "top-1")}
+    assert tested == {len(again.catalog.micrographs())}
+
+
 def test_the_report_shows_each_answer_beside_wordings_of_the_facts_on_record(evaluated):
     workspace, made = evaluated
     page = Page(made.report.read_text(encoding="utf-8"))

@@ -156,6 +156,14 @@ def test_an_image_that_was_taken_away_no_longer_counts_until_it_is_back(tmp_path
     assert workspace.catalog.micrographs() == before
 
 
+def test_a_table_that_was_met_as_a_file_is_not_gone(tmp_path, workspace):
+    images = draw(tmp_path / "images", each=1)
+    table = images / "labels.csv"
+    table.write_text("file,label\nspecimen0_0.png,probe\n".replace("spec", "Tips/spec"))
+    assert len(ingest(workspace, [images]).skipped) == 1
+    assert ingest(workspace, [images], table).gone == 0
+
+
 def test_what_lies_elsewhere_or_cannot_be_listed_is_not_gone(tmp_path, workspace, monkeypatch):
     images = draw(tmp_path / "images")
     ingest(workspace, [images])
