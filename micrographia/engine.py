@@ -27,6 +27,9 @@ Result = TypeVar("Result")
 WINDOW_PER_WORKER = 4
 """Items in flight per worker: enough to keep it busy, few enough to bound memory."""
 
+BYTES_AT_ONCE = 1 << 28
+"""Large items are taken fewer at a time, so that a batch holds no more than this."""
+
 
 class Progress(Protocol):
     """What long work tells of itself; the command line draws it as bars."""
@@ -74,6 +77,26 @@ class Outcome(Generic[Item, Result]):
 def available_workers() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def few_at_a_time(
+    items: Iterable[Item], most: int, bytes_of: Callable[[Item], int] | None = None
+) -> Iterator[list[Item]]:
+    """Batches of at most ``most`` items, and of BYTES_AT_ONCE unless one alone has more."""
+    batch: list[Item] = []
+    held = 0
+    for item in items:
+        size = bytes_of(item) if bytes_of else 0
+        if batch and held + size > BYTES_AT_ONCE:
+            yield batch
+            batch, held = [], 0
+        batch.append(item)
+        held += size
+        if len(batch) == most:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
 
 
 def apply(

@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from micrographia.engine import WINDOW_PER_WORKER, Outcome, apply, available_workers
+from micrographia import engine
+from micrographia.engine import WINDOW_PER_WORKER, Outcome, apply, available_workers, few_at_a_time
 from micrographia.errors import DamagedFile
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -200,3 +201,17 @@ def test_ctrl_c_is_answered_by_the_parent_alone(tmp_path, wait_for_workers):
         os.killpg(parent.pid, signal.SIGINT)
         out, err = parent.communicate(timeout=30)
     assert (out, err) == (b"interrupted\n", b"")
+
+
+def test_a_batch_holds_no_more_items_and_bytes_than_allowed(monkeypatch):
+    monkeypatch.setattr(engine, "BYTES_AT_ONCE", 10)
+    sizes = [4, 6, 1, 11, 3, 3, 3, 3, 0]
+    assert list(few_at_a_time(sizes, 3, int)) == [[4, 6], [1], [11], [3, 3, 3], [3, 0]]
+    assert list(few_at_a_time(range(5), 2)) == [[0, 1], [2, 3], [4]]
+    assert list(few_at_a_time([], 2)) == []
+
+
+def test_a_full_batch_does_not_wait_for_the_next_item():
+    items = iter([1, 2, 3])
+    assert next(few_at_a_time(items, 2)) == [1, 2]
+    assert next(items) == 3

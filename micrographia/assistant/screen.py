@@ -6,7 +6,7 @@ itself is written at the end, whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,9 +24,6 @@ from micrographia.micrographs.ingest import IMAGE_SUFFIXES
 from micrographia.micrographs.limits import Limits
 from micrographia.micrographs.read import is_image
 from micrographia.micrographs.walk import Found, find_files, readable
-
-BYTES_AT_ONCE = 1 << 28
-"""Large images are taken fewer at a time, so that a batch holds no more than this and one image."""
 
 WORTH_A_WORKER = 64
 """Files for which a further process pays: starting one takes as long as reading about so many."""
@@ -131,23 +128,11 @@ def _screened(
     """Rows in batches: processes decode and measure, the student looks from this one."""
     workers = min(workers, 1 + len(files) // WORTH_A_WORKER)
     progress.begin("screening", len(files), "images")
-    for batch in _batches(engine.apply(partial(read, limits=limits), files, workers)):
+    outcomes = engine.apply(partial(read, limits=limits), files, workers)
+    for batch in engine.few_at_a_time(outcomes, IMAGES_AT_ONCE, _bytes_of):
         yield _rows(batch, assistant)
         progress.advance(len(batch))
     progress.end()
-
-
-def _batches(outcomes: Iterable[ReadOutcome]) -> Iterator[list[ReadOutcome]]:
-    batch: list[ReadOutcome] = []
-    held = 0
-    for outcome in outcomes:
-        batch.append(outcome)
-        held += _bytes_of(outcome)
-        if len(batch) == IMAGES_AT_ONCE or held >= BYTES_AT_ONCE:
-            yield batch
-            batch, held = [], 0
-    if batch:
-        yield batch
 
 
 def _bytes_of(outcome: ReadOutcome) -> int:

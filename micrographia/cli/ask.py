@@ -112,7 +112,8 @@ def _show_questions(folder: Path, as_json: bool) -> None:
     questions = card.questions if card else ()
     if as_json:
         show_json({"questions": [list(phrasings) for phrasings in questions]})
-    for phrasings in () if as_json else questions:
+        return
+    for phrasings in questions:
         show(phrasings[0])
 
 

@@ -38,17 +38,15 @@ def run(
     """
     if table and not paths:
         raise typer.BadParameter("it speaks of images: name their folder too", param_hint="--table")
+    from micrographia.micrographs.ingest import arrange, ingest
+
     tell = say_nothing if quiet else say
     with at_work(lab, quiet) as (workspace, progress):
         summary = None
         if paths:
-            from micrographia.micrographs.ingest import ingest
-
             summary = ingest(workspace, paths, table, progress=progress)
             tell(in_words(summary))
         else:
-            from micrographia.micrographs.ingest import arrange
-
             arrange(workspace, progress)  # the end of an ingest that was stopped, or another split
         evaluations, left_out = learn_and_evaluate(workspace, progress, tell)
     show_all(evaluations)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from micrographia.assistant import Assistant
 from micrographia.assistant.assistant import Ranking
 from micrographia.catalog import Objects
-from micrographia.engine import Progress
+from micrographia.engine import Progress, few_at_a_time
 from micrographia.evaluate.baselines import commonest, nearest_answers, nearest_classes, noise_image
 from micrographia.micrographs.display import open_display
 from micrographia.records import Answer, Conversation, Micrograph
 from micrographia.workspace import Workspace
 
-IMAGES_AT_ONCE, BYTES_AT_ONCE = 16, 1 << 28
+IMAGES_AT_ONCE = 16
 """Images between two commits of answers: fewer where they are large."""
 
 STUDENT, BLIND, NEAREST, MAJORITY = "student", "blind student", "nearest neighbour", "majority"
@@ -83,7 +83,7 @@ def sit(exam: Exam, assistant: Assistant, workspace: Workspace, blind: bool, pro
     unanswered = {m.id: [c for c in exam.asked[m.id] if c.id not in answers] for m in exam.micrographs}
     missing = [m for m in exam.micrographs if unanswered[m.id]]
     progress.begin(BLIND if blind else STUDENT, len(missing), "images")
-    for batch in few_at_a_time(missing):
+    for batch in few_at_a_time(missing, IMAGES_AT_ONCE, _bytes_of):
         images = [open_display(workspace.objects, m) for m in batch]
         if blind:
             images = [noise_image(i.shape, int(m.id[:8], 16)) for i, m in zip(images, batch, strict=True)]
@@ -139,26 +139,15 @@ def embed(
     """Embeddings (n, d) by the student's eye."""
     rows = [assistant.embed([])]  # so that no image is an answer too
     progress.begin("embedding", len(micrographs), "images")
-    for batch in few_at_a_time(micrographs):
+    for batch in few_at_a_time(micrographs, IMAGES_AT_ONCE, _bytes_of):
         rows.append(assistant.embed([open_display(objects, m) for m in batch]))
         progress.advance(len(batch))
     progress.end()
     return np.concatenate(rows)
 
 
-def few_at_a_time(micrographs: Sequence[Micrograph]) -> Iterator[list[Micrograph]]:
-    """Batches of at most IMAGES_AT_ONCE, and of BYTES_AT_ONCE unless one alone has more."""
-    batch: list[Micrograph] = []
-    held = 0
-    for micrograph in micrographs:
-        size = micrograph.width * micrograph.height * micrograph.channels
-        if batch and (len(batch) == IMAGES_AT_ONCE or held + size > BYTES_AT_ONCE):
-            yield batch
-            batch, held = [], 0
-        batch.append(micrograph)
-        held += size
-    if batch:
-        yield batch
+def _bytes_of(micrograph: Micrograph) -> int:
+    return micrograph.width * micrograph.height * micrograph.channels
 
 
 def question_key(conversation: Conversation) -> str:

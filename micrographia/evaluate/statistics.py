@@ -94,7 +94,7 @@ def corpus(
     if len(sums) == 1:
         low, high = bounds
         method = "one group: the whole range"
-    elif np.ptp(statistic(sums.sum(axis=0) - sums)) < _ALIKE:
+    elif np.ptp(_left_out(sums, statistic)) < _ALIKE:
         low, high = _interval_of_alike(len(sums), value, bounds)
         method = "all groups alike: Clopper-Pearson on groups"
     elif len(sums) < FEW_GROUPS:
@@ -165,8 +165,12 @@ def paired_difference(
 
 def jackknife_variance(sums: FloatArray, statistic: Statistic) -> float:
     """Variance of a metric by leaving out one group at a time; ``sums`` is (group, column)."""
-    left_out = statistic(sums.sum(axis=0) - sums)
-    return float((len(sums) - 1) * np.var(left_out))
+    return float((len(sums) - 1) * np.var(_left_out(sums, statistic)))
+
+
+def _left_out(sums: FloatArray, statistic: Statistic) -> FloatArray:
+    """The metric without each of the groups in turn."""
+    return statistic(sums.sum(axis=0) - sums)
 
 
 def _group_sums(rows: ArrayLike, groups: Sequence[str]) -> FloatArray:
@@ -197,12 +201,9 @@ def _interval_of_alike(groups: int, value: float, bounds: tuple[float, float]) -
 
 def _bca_interval(sums: FloatArray, statistic: Statistic, value: float, seed: int) -> tuple[float, float]:
     resampled = _resample(sums, statistic, seed)
-    left_out = statistic(sums.sum(axis=0) - sums)
+    left_out = _left_out(sums, statistic)
     deviation = left_out.mean() - left_out
-    spread = (deviation**2).sum()
-    if spread == 0 or np.ptp(resampled) == 0:
-        return float(resampled.min()), float(resampled.max())
-    acceleration = (deviation**3).sum() / (6 * spread**1.5)
+    acceleration = (deviation**3).sum() / (6 * (deviation**2).sum() ** 1.5)
     below = ((resampled < value).mean() + (resampled <= value).mean()) / 2
     bias = stats.norm.ppf(np.clip(below, 0.5 / RESAMPLES, 1 - 0.5 / RESAMPLES))
     shifted = bias + stats.norm.ppf(_TAILS)

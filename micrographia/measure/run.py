@@ -28,9 +28,9 @@ def measure(workspace: Workspace, progress: Progress = SILENT) -> int:
     What is done stays done, so a run that was killed goes on where it stopped. Raises WorkspaceError where
     there are no micrographs; at the end WorkLeftOut, naming images that could not be measured.
     """
-    if not workspace.catalog.micrographs():
-        raise WorkspaceError(f"{workspace.folder} holds no micrographs", "micrographia ingest IMAGES")
     missing = workspace.catalog.unmeasured(METHOD_VERSION)
+    if not missing and not workspace.catalog.micrographs():
+        raise WorkspaceError(f"{workspace.folder} holds no micrographs", "micrographia ingest IMAGES")
     workers = min(workspace.workers, 1 + len(missing) // WORTH_A_WORKER)
     done: dict[str, tuple[Measurement, ...]] = {}
     reasons: list[str] = []

@@ -12,13 +12,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from micrographia import engine
 from micrographia.catalog import Catalog, Objects
-from micrographia.engine import SILENT, Outcome, Progress
+from micrographia.engine import SILENT, Outcome, Progress, few_at_a_time
 from micrographia.errors import RecipeError, UnreadableFile
 from micrographia.micrographs.display import open_display, to_display
 from micrographia.micrographs.duplicates import close, fingerprint, joined
@@ -99,17 +99,19 @@ def ingest(
     there = {file.text for file in unchanged}
     new = [file for file in found if file.text not in there]
     progress.begin("reading files", len(new), "files")
-    sources = list(_read_all(workspace, new, told, limits or Limits(), progress))
+    read = list(_read_all(workspace, new, told, limits or Limits(), progress))
     progress.end()
     moved = arrange(workspace, progress)
     now = workspace.catalog.micrographs()
+    sources = workspace.catalog.sources()
+    met = [source for source in sources if source.path in told]
     return IngestSummary(
-        taken=sum(source.outcome == "taken" for source in sources),
+        taken=sum(source.outcome == "taken" for source in read),
         unchanged=sum(known[file.text].outcome == "taken" for file in unchanged),
-        refused=tuple(s for s in workspace.catalog.sources("refused") if s.path in told),
-        skipped=tuple(s for s in workspace.catalog.sources("skipped") if s.path in told),
+        refused=tuple(s for s in met if s.outcome == "refused"),
+        skipped=tuple(s for s in met if s.outcome == "skipped"),
         micrographs=len(now),
-        copies=len(workspace.catalog.sources("taken")) - len(now),
+        copies=sum(s.outcome == "taken" for s in sources) - len(now),
         without_label=sum(m.label is None for m in now),
         gone=len(gone),
         look_alikes=len(workspace.catalog.clusters()),
@@ -143,7 +145,8 @@ def _earlier_rows(known: Mapping[str, Source]) -> dict[str, Told]:
 
 def _told(file: Found, row: Told | None, recipe: IngestSection) -> _Word:
     """By table, then by folder and group pattern."""
-    match = re.search(recipe.group_pattern, composed(file.path.name)) if recipe.group_pattern else None
+    name = composed(readable(file.path.name))
+    match = re.search(recipe.group_pattern, name) if recipe.group_pattern else None
     told = row or Told()
     group = told.group or (match.group(1) if match else None)
     return _Word(told.model_copy(update={"label": told.label or file.folder, "group": group or None}), row)
@@ -186,7 +189,8 @@ def _is_at_or_below(path: str, places: Sequence[str]) -> bool:
 
 def _record_told(catalog: Catalog, sources: Sequence[Source], words: Mapping[str, _Word]) -> None:
     now = [s.model_copy(update={"told": words[s.path].told, "row": words[s.path].row}) for s in sources]
-    for batch in _batches(new for new, old in zip(now, sources, strict=True) if new != old):
+    changed = (new for new, old in zip(now, sources, strict=True) if new != old)
+    for batch in few_at_a_time(changed, FILES_PER_COMMIT):
         catalog.record(batch)
 
 
@@ -199,7 +203,8 @@ def _read_all(
 ) -> Iterator[Source]:
     """Read, keep and record; what is yielded has been committed."""
     read = partial(read_file, objects=workspace.objects, limits=limits)
-    for batch in _batches(_watched(engine.apply(read, files, _workers(workspace, files)), progress)):
+    outcomes = engine.apply(read, files, _workers(workspace, files))
+    for batch in few_at_a_time(_watched(outcomes, progress), FILES_PER_COMMIT):
         sources = [_source(outcome, words[outcome.item.text]) for outcome in batch]
         workspace.catalog.record(sources, [o.result for o in batch if isinstance(o.result, Micrograph)])
         yield from sources
@@ -265,12 +270,6 @@ def _source(outcome: ReadOutcome, word: _Word) -> Source:
     )
 
 
-def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, FILES_PER_COMMIT)):
-        yield batch
-
-
 def arrange(workspace: Workspace, progress: Progress = SILENT) -> dict[str, str]:
     """Clusters of look-alikes over all images, then parts of the split; who had to be moved, and why.
 
@@ -294,7 +293,8 @@ def _find_landmarks(workspace: Workspace, progress: Progress) -> None:
     missing = catalog.without_landmarks(VERSION)
     progress.begin("finding landmarks", len(missing), "images")
     find = partial(landmarks_of, workspace.objects)
-    for batch in _batches(_watched(engine.apply(find, missing, _workers(workspace, missing)), progress)):
+    outcomes = engine.apply(find, missing, _workers(workspace, missing))
+    for batch in few_at_a_time(_watched(outcomes, progress), FILES_PER_COMMIT):
         catalog.record_landmarks(VERSION, {o.item.id: o.result for o in batch if o.result is not None})
     progress.end()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,16 +14,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from micrographia.errors import RecipeError
-from micrographia.micrographs.walk import Found, readable
+from micrographia.micrographs.walk import Found, composed, readable
 from micrographia.records import Instrument, Part, Quantity, Scale, ScaleReading, Told
 
-
-def _composed(words: str) -> str:
-    """With letters composed: some systems store é as e and an accent."""
-    return unicodedata.normalize("NFC", words)
-
-
-Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(_composed)]
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(composed)]
 DELIMITERS = ",;\t"
 NAMED = 5
 """Wrong cells of one column that are named at once."""
@@ -160,7 +153,7 @@ def _without_links(name: str, table_folder: Path) -> str:
 
 
 def _comparable(name: str) -> str:
-    return _composed(name.replace("\\", "/").removeprefix("./"))
+    return composed(name.replace("\\", "/").removeprefix("./"))
 
 
 def _reading(pixel_size_nm: float) -> ScaleReading:

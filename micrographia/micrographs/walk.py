@@ -33,7 +33,7 @@ class Found:
     @property
     def folder(self) -> str | None:
         """The name of the folder it lies in; None directly in the root."""
-        return None if self.path.parent == self.root else composed(self.path.parent.name)
+        return None if self.path.parent == self.root else composed(readable(self.path.parent.name))
 
 
 def readable(path: Path | str) -> str:
@@ -41,9 +41,9 @@ def readable(path: Path | str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def composed(name: str) -> str:
-    """The name as text in which an accent is one with its letter (NFC), however the disk has it."""
-    return unicodedata.normalize("NFC", readable(name))
+def composed(words: str) -> str:
+    """With letters composed (NFC): some systems store é as e and an accent."""
+    return unicodedata.normalize("NFC", words)
 
 
 def find_files(paths: Sequence[Path], leave_out: Sequence[Path] = ()) -> list[Found]:

@@ -55,8 +55,6 @@ def facts_of(micrograph: Micrograph, measurements: Sequence[Measurement]) -> dic
     label = [] if micrograph.label is None else [_label(micrograph.label)]
     limits = [_limit(subject, "a single grey image") for subject in ALWAYS_LIMITS]
     facts = [*label, *_header(micrograph), *_measured(measurements), *limits]
-    if micrograph.width != micrograph.height:
-        facts = [f.model_copy(update={"directional": True}) if _is_width(f) else f for f in facts]
     return {fact.subject: fact for fact in facts}
 
 
@@ -89,7 +87,7 @@ def _header(micrograph: Micrograph) -> list[Fact]:
     voltage = micrograph.instrument.accelerating_voltage
     technique = re.sub(r"[\s.,;:]+", " ", micrograph.instrument.technique or "").strip()
     return [
-        _told("image size", size, None, "width, height"),
+        _told("image size", size, None, "width, height", _is_oblong(micrograph)),
         _told("bit depth", f"{micrograph.bits} bit", Quantity(value=micrograph.bits, unit="bit"), "bits"),
         *_scale(micrograph),
         _told("technique", technique, None, "instrument.technique")
@@ -108,7 +106,13 @@ def _scale(micrograph: Micrograph) -> list[Fact]:
     width = pixel * micrograph.width
     return [
         _told("pixel size", printed_length(pixel), Quantity(value=pixel, unit="nm"), source),
-        _told("field width", printed_length(width), Quantity(value=width, unit="nm"), source),
+        _told(
+            "field width",
+            printed_length(width),
+            Quantity(value=width, unit="nm"),
+            source,
+            _is_oblong(micrograph),
+        ),
     ]
 
 
@@ -116,12 +120,21 @@ def _voltage(voltage: Quantity) -> Fact:
     return _told("voltage", f"{voltage.value:g} {voltage.unit}", voltage, "instrument.accelerating_voltage")
 
 
-def _is_width(fact: Fact) -> bool:
-    return fact.subject in WIDTHS and fact.kind == "metadata"
+def _is_oblong(micrograph: Micrograph) -> bool:
+    return micrograph.width != micrograph.height
 
 
-def _told(subject: str, value: str, quantity: Quantity | None, evidence: str) -> Fact:
-    return Fact(subject=subject, value=value, quantity=quantity, kind="metadata", evidence=evidence)
+def _told(
+    subject: str, value: str, quantity: Quantity | None, evidence: str, directional: bool = False
+) -> Fact:
+    return Fact(
+        subject=subject,
+        value=value,
+        quantity=quantity,
+        kind="metadata",
+        evidence=evidence,
+        directional=directional,
+    )
 
 
 def _measured(measurements: Sequence[Measurement]) -> list[Fact]:

@@ -13,11 +13,10 @@ from PIL import Image
 from micrographia.assistant import Assistant, table
 from micrographia.assistant import screen as room
 from micrographia.assistant.screen import screen
-from micrographia.engine import SILENT, Outcome
+from micrographia.engine import SILENT
 from micrographia.errors import RecipeError
 from micrographia.measure import measure_image
 from micrographia.micrographs.display import to_display
-from micrographia.micrographs.walk import find_files
 
 from .tiny import images, write_student
 
@@ -231,15 +230,13 @@ def test_nothing_is_started_that_could_not_be_finished(tmp_path, pictures, assis
     assert looked_at == [] and not list(tmp_path.glob("table*"))
 
 
-def test_large_images_are_taken_fewer_at_a_time(pictures, monkeypatch):
-    files = find_files([pictures / "0.png", pictures / "2.png", pictures / "4.png", pictures / "6.png"])
-    outcomes = [Outcome(file, room.read(file, room.Limits())) for file in files]
-    sizes = [room._bytes_of(outcome) for outcome in outcomes]
-    monkeypatch.setattr(room, "BYTES_AT_ONCE", sizes[0] + 1)
-    batches = [[room._bytes_of(o) for o in batch] for batch in room._batches(outcomes)]
-    assert [size for batch in batches for size in batch] == sizes
-    assert all(sum(batch[:-1]) <= sizes[0] for batch in batches)
-    assert len(batches) > 1
+def test_large_images_are_taken_fewer_at_a_time(original, assistant, out, looked_at, monkeypatch):
+    screen(original, out, assistant)
+    assert looked_at == [8]
+    looked_at.clear()
+    monkeypatch.setattr("micrographia.engine.BYTES_AT_ONCE", 1)
+    screen(original, out.with_name("again.csv"), assistant)
+    assert max(looked_at) == 1 and sum(looked_at) == 8
 
 
 def test_progress_counts_every_image(original, assistant, out):

@@ -72,15 +72,20 @@ def two_at_once(monkeypatch):
     monkeypatch.setattr(room, "IMAGES_AT_ONCE", 2)
 
 
-def test_large_images_are_taken_fewer_at_a_time(workspace, monkeypatch):
+def test_large_images_are_taken_fewer_at_a_time(assistant, workspace, monkeypatch):
     micrographs = workspace.catalog.micrographs()
     one = micrographs[0].width * micrographs[0].height
-    monkeypatch.setattr(room, "BYTES_AT_ONCE", 3 * one)
-    batches = list(room.few_at_a_time(micrographs))
-    assert [m for batch in batches for m in batch] == micrographs
-    assert {len(batch) for batch in batches[:-1]} == {3}
-    monkeypatch.setattr(room, "BYTES_AT_ONCE", one - 1)
-    assert [len(batch) for batch in room.few_at_a_time(micrographs)] == [1] * len(micrographs)
+    looked_at = []
+
+    def embed(images):
+        looked_at.append(len(images))
+        return np.zeros((len(images), 4), np.float32)
+
+    monkeypatch.setattr(assistant, "embed", embed)
+    monkeypatch.setattr("micrographia.engine.BYTES_AT_ONCE", 3 * one)
+    room.embed(assistant, workspace.objects, micrographs, SILENT)
+    assert sum(looked_at) == len(micrographs)
+    assert set(looked_at[1:-1]) == {3}
 
 
 # What is asked

@@ -179,8 +179,8 @@ class _AlreadyWords:
 
 
 @cache
-def _rouge_scorer(*kinds: str) -> RougeScorer:
-    return RougeScorer(list(kinds), tokenizer=_AlreadyWords)
+def _rouge_scorer(kind: str) -> RougeScorer:
+    return RougeScorer([kind], tokenizer=_AlreadyWords)
 
 
 class _Porter(StemmerI):
