@@ -3,6 +3,7 @@
     MicrographiaError          caught by the command line, printed without a traceback
       UnreadableFile           one file could not be taken; the run goes on without it
         UnsupportedFormat      its first bytes are of no format we read
+          NoImage              it is read, and holds a spectrum or a profile only
         DamagedFile            empty, truncated, or its content contradicts its header
         ImageTooLarge          its header asks for more pixels or pages than allowed
       RecipeError              the recipe or an option is wrong; nothing has been started
@@ -35,6 +36,10 @@ class UnreadableFile(MicrographiaError):
 
 class UnsupportedFormat(UnreadableFile):
     """The first bytes are of no format that is read."""
+
+
+class NoImage(UnsupportedFormat):
+    """The file is of a format that is read, and holds a spectrum or a profile, but no image."""
 
 
 class DamagedFile(UnreadableFile):

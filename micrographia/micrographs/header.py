@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Format: TypeAlias = Literal["PNG", "JPEG", "BMP", "TIFF"]
+Format: TypeAlias = Literal["PNG", "JPEG", "BMP", "TIFF", "DM", "EMD", "SER", "MRC"]
 Sample: TypeAlias = Literal["unsigned", "signed", "float"]
 Pixels: TypeAlias = NDArray[Any]
 """Stored values: (rows, columns), or (rows, columns, 3) for colour."""

@@ -120,6 +120,29 @@ def values(data: bytes, entry: Entry) -> NDArray[np.uint64]:
     return np.frombuffer(data, dtype, entry.count, at).astype(np.uint64)
 
 
+LONGEST_TAG = 4_000_000
+
+
+def contents(data: bytes) -> dict[int, bytes]:
+    """The raw bytes of each tag of the first directory, without those beyond the end or of many bytes."""
+    found: dict[int, bytes] = {}
+    for entry in first_entries(data):
+        n_bytes = entry.count * BYTES_PER_VALUE.get(entry.type, 0)
+        if 0 < n_bytes <= LONGEST_TAG and end_of_values(data, entry) <= len(data):
+            at = _place(data, entry, n_bytes)
+            found[entry.tag] = data[at : at + n_bytes]
+    return found
+
+
+def ratio(data: bytes, tag: int) -> float | None:
+    """The first rational number that the tag holds; None where there is none."""
+    raw = contents(data).get(tag, b"")
+    if len(raw) < 8:
+        return None
+    over, under = struct.unpack_from(layout(data).order + "II", raw)
+    return over / under if under else None
+
+
 def _place(data: bytes, entry: Entry, n_bytes: int) -> int:
     """Values stand in the value field where they fit, otherwise where it points."""
     form = layout(data)

@@ -1,0 +1,69 @@
+"""Hitachi SEM: a ``.txt`` file beside the image, often UTF-16, INI with one section [SemImageFile]."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from micrographia.micrographs.vendors.tags import HeaderReading, Tags, ini, pixel_reading, quantity, stage
+from micrographia.records import Instrument, Quantity, ScaleReading, Stage
+
+SIGNATURE = re.compile(r"^\[(Sem|Tem)ImageFile\]", re.MULTILINE)
+
+
+def read(text: str, rows: int, columns: int) -> HeaderReading:
+    """The file beside an image of ``rows`` x ``columns`` pixels."""
+    tags = Tags({name.partition("] ")[2]: value for name, value in ini(text).items()})
+    return HeaderReading(
+        dialect="Hitachi",
+        readings=_pixel_size(tags, rows, columns),
+        instrument=Instrument(
+            technique="TEM" if "[TemImageFile]" in text else "SEM",
+            maker="Hitachi",
+            model=tags.text("InstructName", "Instrument name", "InstrumentName"),
+            detector=tags.text("SignalName"),
+            accelerating_voltage=quantity(
+                tags.positive("accelerating voltage", "AcceleratingVoltage"), 1e-3, "kV"
+            ),
+            working_distance=quantity(tags.length_nm("working distance", "WorkingDistance"), 1e-6, "mm"),
+            magnification=tags.positive("magnification", "Magnification"),
+            taken=_taken(tags),
+            stage=_stage(tags),
+        ),
+        tags=tags.values,
+        missing=tuple(tags.missing),
+    )
+
+
+def _pixel_size(tags: Tags, rows: int, columns: int) -> tuple[ScaleReading, ...]:
+    """PixelSize, in nanometres, of an image of DataSize pixels."""
+    size = re.findall(r"\d+", tags.text("DataSize") or "")
+    if len(size) == 2 and (int(size[0]), int(size[1])) != (columns, rows):
+        told = " x ".join(size)
+        tags.miss("pixel size", f"DataSize is {told}, the image has {columns} x {rows}: resized or cropped")
+        return ()
+    return pixel_reading(tags, "sidecar", tags.positive("pixel size", "PixelSize"), None, "PixelSize")
+
+
+def _taken(tags: Tags) -> str | None:
+    words = f"{tags.text('Date')} {tags.text('Time')}".replace("-", "/")
+    try:
+        return datetime.strptime(words, "%Y/%m/%d %H:%M:%S").isoformat()
+    except ValueError:
+        tags.miss("date", f"Date and Time are {words!r}")
+        return None
+
+
+def _stage(tags: Tags) -> Stage | None:
+    """Positions are written in nanometres, angles in degrees."""
+
+    def place(axis: str, factor: float, unit: str) -> Quantity | None:
+        return quantity(tags.number(f"stage {axis}", f"StagePosition{axis}"), factor, unit)
+
+    return stage(
+        x=place("X", 1e-6, "mm"),
+        y=place("Y", 1e-6, "mm"),
+        z=place("Z", 1e-6, "mm"),
+        rotation=place("R", 1, "°"),
+        tilt=place("T", 1, "°"),
+    )
