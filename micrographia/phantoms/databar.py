@@ -57,6 +57,11 @@ class _Canvas:
         """Columns left to right - 1, both drawn."""
         self.draw.rectangle((left, row, right - 1, row + thick - 1), fill=grey)
 
+    def bar_ticks(self, left: int, length: int, top: int, bottom: int) -> None:
+        """Ticks at both ends of a bar, ``length`` columns from middle to middle."""
+        for col in (left, left + length):
+            self.upright(col, top, bottom)
+
     def upright(self, col: int, top: int, bottom: int, grey: int = 255) -> None:
         self.draw.rectangle((col, top, col, bottom), fill=grey)
 
@@ -150,14 +155,13 @@ def _fei(strip: _Canvas, label: str, bar_px: int, fields: Fields) -> tuple[int, 
     row, thick = middle, max(1, strip.rows // 30)
     if room < 0.8 * bar_px:
         strip.line(row, bar_left, int(centre - room / 2), thick)
-        strip.line(row, int(centre + room / 2), bar_left + bar_px, thick)
+        strip.line(row, int(centre + room / 2), bar_left + bar_px + 1, thick)
         strip.text(centre, middle, label, font, 255, "mm")
     else:
         row = int(0.75 * strip.rows)
-        strip.line(row, bar_left, bar_left + bar_px, thick)
+        strip.line(row, bar_left, bar_left + bar_px + 1, thick)
         strip.text(strip.cols - 3, 0.3 * strip.rows, label, font, 255, "rm")
-    for col in (bar_left, bar_left + bar_px - 1):
-        strip.upright(col, row - strip.rows // 6, row + strip.rows // 6)
+    strip.bar_ticks(bar_left, bar_px, row - strip.rows // 6, row + strip.rows // 6)
     return row, bar_left, printed
 
 
@@ -172,9 +176,8 @@ def _zeiss(strip: _Canvas, label: str, bar_px: int, fields: Fields) -> tuple[int
     font = strip.font(0.32, bold=True)
     bar_left, row = max(4, strip.cols // 64), int(0.76 * strip.rows)
     strip.text(bar_left, 0.3 * strip.rows, label, font, 255, "lm")
-    strip.line(row, bar_left, bar_left + bar_px, max(1, strip.rows // 28))
-    for col in (bar_left, bar_left + bar_px - 1):
-        strip.upright(col, row - strip.rows // 9, row + strip.rows // 9)
+    strip.line(row, bar_left, bar_left + bar_px + 1, max(1, strip.rows // 28))
+    strip.bar_ticks(bar_left, bar_px, row - strip.rows // 9, row + strip.rows // 9)
     left = bar_left + max(bar_px, font.getlength(label)) + 1.5 * font.size
     printed: Fields = {}
     items = list(fields.items())
@@ -219,9 +222,8 @@ def _tescan(strip: _Canvas, label: str, bar_px: int, fields: Fields) -> tuple[in
         strip.line(strip.rows // 2, 0, int(3 * column), 1, 90)
         for k in (1, 2, 3):
             strip.upright(int(k * column), 0, strip.rows - 1, 90)
-    strip.line(row, bar_left, bar_left + bar_px, max(1, strip.rows // 22))
-    for col in (bar_left, bar_left + bar_px - 1):
-        strip.upright(col, row - strip.rows // 7, row)
+    strip.line(row, bar_left, bar_left + bar_px + 1, max(1, strip.rows // 22))
+    strip.bar_ticks(bar_left, bar_px, row - strip.rows // 7, row)
     centre = min(bar_left + bar_px / 2, strip.cols - 2 - font.getlength(label) / 2)
     strip.text(centre, 0.36 * strip.rows, label, strip.font(0.3, bold=True), 255, "mm")
     return row, bar_left, printed

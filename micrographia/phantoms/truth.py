@@ -50,7 +50,7 @@ class DatabarTruth(Record):
     """Its first row; it reaches from there to the bottom over the full width."""
     bar_row: int
     bar_left: int
-    """First column of the scale bar, which is ``bar_px`` columns long on ``bar_row``."""
+    """Column of the scale bar's left tick, on ``bar_row``; the right one is ``bar_px`` columns farther."""
     bar_px: int
     bar_nm: float
     label: str
