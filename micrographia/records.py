@@ -5,6 +5,7 @@ file -> Source, Micrograph -> Measurement -> Conversation (Turn, Claim) -> Answe
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -34,50 +35,88 @@ class Quantity(Record):
     n: int | None = Field(default=None, ge=0)
 
 
+LEAST_SPREAD = 0.01
+"""Readings of the pixel size that differ by no more than this part of each other agree."""
+
+
 class ScaleReading(Record):
     """One reading of the pixel size and where it comes from."""
 
     source: Literal["vendor tag", "sidecar", "scale bar", "field width", "table"]
     pixel_size_nm: float = Field(gt=0)
+    """Width of a pixel: from one column to the next."""
+    pixel_height_nm: float | None = Field(default=None, gt=0)
+    """From one row to the next; None where pixels are square."""
     relative_uncertainty: float = Field(default=0.0, ge=0)
     detail: str = ""
     """The tag, column or label as it was read."""
 
+    @property
+    def height_nm(self) -> float:
+        """Height of a pixel, in nanometres."""
+        return self.pixel_size_nm if self.pixel_height_nm is None else self.pixel_height_nm
+
+    def resized(self, factor: float) -> ScaleReading:
+        """The reading for ``factor`` times as many pixels along each side."""
+        height = None if self.pixel_height_nm is None else self.pixel_height_nm / factor
+        return self.model_copy(
+            update={"pixel_size_nm": self.pixel_size_nm / factor, "pixel_height_nm": height}
+        )
+
 
 class Scale(Record):
-    """Every reading of the pixel size of one image, and what they say together."""
+    """Every reading of the pixel size of one image, the most certain first, and what they say together."""
 
     readings: tuple[ScaleReading, ...] = ()
     verdict: Literal["agreed", "single", "conflict", "none"] = "none"
+    """agreed: readings of different sources say the same. single: there is one source only."""
 
     @model_validator(mode="after")
     def _verdict_fits_readings(self) -> Scale:
-        allowed = {0: {"none"}, 1: {"single"}}.get(len(self.readings), {"agreed", "conflict"})
-        if self.verdict not in allowed:
+        n_sources = len({reading.source for reading in self.readings})
+        allowed = {0: {"none"}, 1: {"single", "conflict"}}.get(n_sources, {"agreed", "conflict"})
+        if self.verdict not in allowed or (self.verdict == "conflict" and len(self.readings) < 2):
             raise ValueError(f"verdict {self.verdict!r} with {len(self.readings)} readings")
         return self
 
     @classmethod
     def of(cls, readings: tuple[ScaleReading, ...]) -> Scale:
         """All readings together: they agree where their spread lies within their uncertainties (or 1 %)."""
-        if len(readings) < 2:
-            return cls(readings=readings, verdict="single" if readings else "none")
-        sizes = [r.pixel_size_nm for r in readings]
-        allowed = max(0.01, *(2 * r.relative_uncertainty for r in readings))
-        agreed = max(sizes) / min(sizes) - 1 <= allowed
-        return cls(readings=readings, verdict="agreed" if agreed else "conflict")
+        if not readings:
+            return cls()
+        ranked = tuple(sorted(readings, key=lambda reading: reading.relative_uncertainty))
+        allowed = max(LEAST_SPREAD, *(2 * r.relative_uncertainty for r in ranked))
+        spreads = [
+            max(sizes) / min(sizes) - 1
+            for sizes in ([r.pixel_size_nm for r in ranked], [r.height_nm for r in ranked])
+        ]
+        if max(spreads) > allowed:
+            return cls(readings=ranked, verdict="conflict")
+        return cls(readings=ranked, verdict="agreed" if len({r.source for r in ranked}) > 1 else "single")
+
+    @property
+    def best(self) -> ScaleReading | None:
+        """The most certain reading; None where there is none or they conflict."""
+        return self.readings[0] if self.verdict in ("agreed", "single") else None
 
     @property
     def pixel_size_nm(self) -> float | None:
-        """Nanometres per pixel; None where there is no reading or the readings conflict."""
-        return self.readings[0].pixel_size_nm if self.verdict in ("agreed", "single") else None
+        """Nanometres per pixel; None where there is no reading, they conflict, or pixels are not square."""
+        return self.best.pixel_size_nm if self.best and self.best.pixel_height_nm is None else None
 
     def resized(self, factor: float) -> Scale:
         """The scale of the same image with ``factor`` times as many pixels along each side."""
-        readings = tuple(
-            r.model_copy(update={"pixel_size_nm": r.pixel_size_nm / factor}) for r in self.readings
-        )
-        return self.model_copy(update={"readings": readings})
+        return self.model_copy(update={"readings": tuple(r.resized(factor) for r in self.readings)})
+
+
+class Stage(Record):
+    """Where the specimen stood: x, y and z in mm, rotation and tilt in degrees, as far as it is known."""
+
+    x: Quantity | None = None
+    y: Quantity | None = None
+    z: Quantity | None = None
+    rotation: Quantity | None = None
+    tilt: Quantity | None = None
 
 
 class Instrument(Record):
@@ -91,6 +130,52 @@ class Instrument(Record):
     accelerating_voltage: Quantity | None = None
     working_distance: Quantity | None = None
     magnification: float | None = Field(default=None, gt=0)
+    taken: str | None = None
+    """Date and time, ISO 8601 where the header's are understood."""
+    stage: Stage | None = None
+
+    @classmethod
+    def first_known(cls, instruments: Iterable[Instrument]) -> Instrument:
+        """Of each property what the first of ``instruments`` that knows it says."""
+        known: dict[str, object] = {}
+        for instrument in instruments:
+            for name in cls.model_fields:
+                if (value := getattr(instrument, name)) is not None:
+                    known.setdefault(name, value)
+        return cls.model_validate(known)
+
+
+class Box(Record):
+    """A rectangle of pixels: rows ``top`` to ``bottom`` - 1, columns ``left`` to ``right`` - 1."""
+
+    top: int = Field(ge=0)
+    left: int = Field(ge=0)
+    bottom: int = Field(gt=0)
+    right: int = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Box:
+        if self.top >= self.bottom or self.left >= self.right:
+            raise ValueError(
+                f"a box of rows {self.top} to {self.bottom}, columns {self.left} to {self.right}"
+            )
+        return self
+
+
+class Acquisition(Record):
+    """What an image itself tells of how it was taken: in its header, and in what is printed into it."""
+
+    readings: tuple[ScaleReading, ...] = ()
+    instrument: Instrument = Instrument()
+    """The header's word comes before the databar's."""
+    field: Box | None = None
+    """The image without its databar; None where it has none."""
+    bar: Box | None = None
+    """The scale bar as it was read; None where none was."""
+    burnt_in: tuple[Box, ...] = ()
+    """Scale bar and label that lie on the field."""
+    missing: tuple[str, ...] = ()
+    """What header and print do not tell, or tell in a way that cannot be trusted, each with the reason."""
 
 
 class Display(Record):
@@ -119,6 +204,8 @@ class Told(Record):
     """The part of the split it belongs to, where the lab has settled that."""
     scale: Scale = Scale()
     instrument: Instrument = Instrument()
+    missing: tuple[str, ...] = ()
+    """What the instrument's text file beside it does not tell, with the reasons."""
 
 
 class Source(Record):
@@ -151,7 +238,7 @@ class Micrograph(Record):
     id: Sha256
     name: str
     """The file's name when it was first met; for people, never a path to open."""
-    format: Literal["PNG", "JPEG", "BMP", "TIFF"]
+    format: Literal["PNG", "JPEG", "BMP", "TIFF", "DM", "EMD", "SER", "MRC"]
     width: int = Field(gt=0)
     height: int = Field(gt=0)
     channels: int = Field(ge=1, le=4)
@@ -165,6 +252,12 @@ class Micrograph(Record):
     caption: str | None = None
     scale: Scale = Scale()
     instrument: Instrument = Instrument()
+    field: Box | None = None
+    """Where the databar is not; None where there is none. Measurements and students see this part alone."""
+    burnt_in: tuple[Box, ...] = ()
+    """Scale bar and label on the field, painted over before a student sees it."""
+    missing: tuple[str, ...] = ()
+    """What neither header nor print tells of how it was taken, with the reasons."""
     fingerprint: str = Field(default="", pattern=r"^[0-9a-f]*$")
     """Perceptual hash of the display image, hexadecimal; near duplicates differ in few bits."""
     notes: tuple[str, ...] = ()

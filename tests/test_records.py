@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from micrographia.records import (
+    Acquisition,
     Answer,
+    Box,
     Claim,
     Conversation,
     Display,
@@ -19,6 +21,7 @@ from micrographia.records import (
     ScaleReading,
     Score,
     Source,
+    Stage,
     Told,
     Turn,
 )
@@ -34,6 +37,8 @@ def reading(size, uncertainty=0.0, source="vendor tag"):
 
 SCALE = Scale.of((reading(2.5), reading(2.51, 0.02, "scale bar")))
 VOLTAGE = Quantity(value=15, unit="kV")
+STAGE = Stage(x=Quantity(value=1.5, unit="mm"), tilt=Quantity(value=30, unit="°"))
+FIELD = Box(top=0, left=0, bottom=3, right=4)
 CLAIM = Claim(
     kind="measured",
     subject="orientation",
@@ -48,7 +53,10 @@ EXAMPLES = [
     Quantity(value=1.5, unit="µm", low=1.0, high=2.0, n=12),
     reading(3.0, 0.05, "field width"),
     SCALE,
-    Instrument(technique="SEM", accelerating_voltage=VOLTAGE, magnification=5000),
+    STAGE,
+    Instrument(technique="SEM", accelerating_voltage=VOLTAGE, magnification=5000, stage=STAGE),
+    FIELD,
+    Acquisition(readings=(reading(3.0),), field=FIELD, burnt_in=(FIELD,), missing=("date: there is none",)),
     Display(black=0, white=65535, low_percentile=0.1, high_percentile=99.9),
     Told(label="Fibres", group="s1", part="test", scale=SCALE),
     Source(path="a/ü.png", size_bytes=3, modified_ns=2**62, outcome="taken", micrograph=ID, told=Told()),
@@ -130,10 +138,11 @@ def test_one_reading_stands_alone():
 @pytest.mark.parametrize(
     ("readings", "verdict"),
     [
-        ((reading(100), reading(100.9)), "agreed"),
+        ((reading(100), reading(100.9, source="sidecar")), "agreed"),
+        ((reading(100), reading(100.9)), "single"),
         ((reading(100), reading(101.1)), "conflict"),
         ((reading(101.1), reading(100)), "conflict"),
-        ((reading(100), reading(105, uncertainty=0.03)), "agreed"),
+        ((reading(100), reading(105, uncertainty=0.03, source="scale bar")), "agreed"),
         ((reading(100), reading(107, uncertainty=0.03)), "conflict"),
         ((reading(100), reading(100), reading(200)), "conflict"),
     ],
@@ -142,9 +151,28 @@ def test_readings_agree_within_twice_their_uncertainty_or_one_percent(readings, 
     assert Scale.of(readings).verdict == verdict
 
 
-def test_a_conflict_has_no_pixel_size_but_agreement_has_the_first():
+def test_a_conflict_has_no_pixel_size_but_agreement_has_the_most_certain():
     assert Scale.of((reading(1), reading(1000))).pixel_size_nm is None
     assert SCALE.pixel_size_nm == 2.5
+    assert Scale.of((reading(2.51, 0.02, "scale bar"), reading(2.5))).pixel_size_nm == 2.5
+
+
+def test_pixels_that_are_not_square_have_no_one_size():
+    oblong = ScaleReading(source="vendor tag", pixel_size_nm=1.0, pixel_height_nm=0.2)
+    scale = Scale.of((oblong,))
+    assert (scale.verdict, scale.pixel_size_nm, scale.best) == ("single", None, oblong)
+    assert scale.resized(2).readings[0].height_nm == pytest.approx(0.1)
+    assert Scale.of((oblong, reading(1.0, source="scale bar"))).verdict == "conflict"
+
+
+def test_an_instrument_takes_what_the_first_knows():
+    first, second = Instrument(detector="SE2"), Instrument(detector="InLens", maker="Zeiss", stage=STAGE)
+    assert Instrument.first_known([first, second]) == Instrument(detector="SE2", maker="Zeiss", stage=STAGE)
+
+
+def test_a_box_holds_something():
+    with pytest.raises(ValidationError, match="rows 3 to 3"):
+        Box(top=3, left=0, bottom=3, right=2)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +181,8 @@ def test_a_conflict_has_no_pixel_size_but_agreement_has_the_first():
         ((), "single"),
         ((reading(1),), "agreed"),
         ((reading(1),), "none"),
-        ((reading(1), reading(1)), "single"),
+        ((reading(1), reading(1, source="sidecar")), "single"),
+        ((reading(1), reading(1)), "agreed"),
     ],
 )
 def test_a_verdict_that_does_not_fit_its_readings_is_refused(readings, verdict):

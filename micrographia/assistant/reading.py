@@ -10,16 +10,17 @@ from numpy.typing import NDArray
 
 from micrographia.errors import UnreadableFile
 from micrographia.measure import measure_image
-from micrographia.micrographs.display import to_display
 from micrographia.micrographs.limits import Limits
-from micrographia.micrographs.read import decode, load
+from micrographia.micrographs.picture import picture_of
+from micrographia.micrographs.read import load
+from micrographia.micrographs.sidecars import sidecar_texts
 from micrographia.micrographs.walk import Found, readable
 from micrographia.records import Measurement
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A file's bytes, named by their sha256, and their display image; or why they are none."""
+    """A file's bytes, named by their sha256, and the field of their image; or why they are none."""
 
     sha256: str
     image: NDArray[np.uint8] | None = None
@@ -32,7 +33,7 @@ def read(file: Found, limits: Limits) -> Reading:
     data = load(file.path, limits)
     digest = hashlib.sha256(data).hexdigest()
     try:
-        image, _ = to_display(decode(data, limits, readable(file.path.name)).pixels)
+        picture = picture_of(data, readable(file.path.name), sidecar_texts(file.path), limits)
     except UnreadableFile as error:
         return Reading(digest, error=str(error))
-    return Reading(digest, image, measure_image(image))
+    return Reading(digest, picture.field, measure_image(picture.field))

@@ -18,14 +18,14 @@ from micrographia.catalog import tables
 from micrographia.catalog.connect import connect, insert_new, insert_or_replace
 from micrographia.catalog.merge import with_sources
 from micrographia.catalog.splits import Bound, Division, divide, divide_into_folds, groups
-from micrographia.records import Answer, Conversation, Measurement, Micrograph, Source
+from micrographia.records import Acquisition, Answer, Conversation, Measurement, Micrograph, Source
 
 Value = TypeVar("Value")
 
 IDS_PER_QUERY = 500
 """Databases bound the number of parameters of one statement."""
 
-UNTAUGHT = ("group", "notes")
+UNTAUGHT = ("group", "notes", "missing")
 """What is known of a micrograph and no lesson speaks of."""
 
 _micrographs = tables.micrographs.c
@@ -97,6 +97,21 @@ class Catalog:
             for identity, cluster in clusters.items():
                 row = update(tables.micrographs).where(_micrographs.id == identity)
                 connection.execute(row.values(cluster=cluster))
+
+    def without_acquisition(self, version: str) -> list[Micrograph]:
+        """Micrographs whose header and print this version has not read, by id."""
+        table = tables.acquisitions.c
+        return self._lacking(exists().where(table.micrograph == _micrographs.id, table.version == version))
+
+    def record_acquisitions(self, version: str, acquisitions: Mapping[str, Acquisition]) -> None:
+        """Keep what some micrographs tell of how they were taken; what an earlier version read goes."""
+        rows = [
+            {"micrograph": identity, "version": version, "record": acquisition.model_dump_json()}
+            for identity, acquisition in acquisitions.items()
+        ]
+        with self._engine.begin() as connection:
+            insert_or_replace(connection, tables.acquisitions, rows)
+            _merge(connection, acquisitions)
 
     def without_landmarks(self, version: str) -> list[Micrograph]:
         """Micrographs that have no landmarks of this version, by id."""
@@ -354,11 +369,18 @@ def _merge(connection: Connection, identities: Iterable[str]) -> None:
         if not sources:
             continue
         before = Micrograph.model_validate_json(row.record)
-        merged = with_sources(Micrograph.model_validate_json(row.as_read), sources)
+        acquisition = _acquisition(connection, identity)
+        merged = with_sources(Micrograph.model_validate_json(row.as_read), acquisition, sources)
         changed = update(tables.micrographs).where(this)
         connection.execute(changed.values(label=merged.label, record=merged.model_dump_json()))
         if before.model_copy(update={name: getattr(merged, name) for name in UNTAUGHT}) != merged:
             _forget_lessons(connection, identity)
+
+
+def _acquisition(connection: Connection, identity: str) -> Acquisition:
+    table = tables.acquisitions.c
+    record = connection.scalar(select(table.record).where(table.micrograph == identity))
+    return Acquisition() if record is None else Acquisition.model_validate_json(record)
 
 
 def _forget_lessons(connection: Connection, identity: str) -> None:

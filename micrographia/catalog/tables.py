@@ -59,6 +59,14 @@ divisions = Table(
     Column("drawn_as", Text, nullable=False, comment="JSON: shares and seed that the parts were drawn with"),
 )
 
+acquisitions = Table(
+    "acquisitions",
+    metadata,
+    Column("micrograph", String(64), ForeignKey("micrographs.id"), primary_key=True),
+    Column("version", String(64), nullable=False, comment="of the readers of headers and databars"),
+    Column("record", Text, nullable=False),
+)
+
 landmarks = Table(
     "landmarks",
     metadata,

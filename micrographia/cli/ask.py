@@ -65,8 +65,7 @@ def ask(
     """
     from micrographia.assistant import Assistant
     from micrographia.assistant.load import find
-    from micrographia.micrographs.display import to_display
-    from micrographia.micrographs.read import decode
+    from micrographia.micrographs.picture import open_picture
 
     with at_work(lab, quiet=True) as (workspace, _):
         folder = find(workspace, student)
@@ -74,7 +73,7 @@ def ask(
             _show_questions(folder, as_json)
             return
         path = _image_file(image, question)
-        pixels, _ = to_display(decode(path).pixels)
+        pixels = open_picture(path).field
         assistant = Assistant.load(folder)
     look = assistant.ask(pixels, question)
     taught = question is None or assistant.was_taught(question)

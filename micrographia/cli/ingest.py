@@ -23,6 +23,13 @@ Labels = Annotated[
     ),
 ]
 
+VERDICTS = {
+    "agreed": "agreed by two sources or more",
+    "single": "from one source",
+    "conflict": "in conflict, so that no length is told of them",
+    "none": "none",
+}
+"""Of scales, in words."""
 NAMED = 5
 """Files of one kind that are named at once; `status` and `--json` list all of them."""
 
@@ -36,9 +43,11 @@ def ingest(
 ) -> None:
     """Take every image at or below PATHS into the workspace and divide them into train, validation and test.
 
-    PNG, JPEG, BMP and TIFF, told by content. An image's class is the name of its folder, or stands in the
-    table. Near duplicates, overlapping fields and images of one group (specimen, series) are kept on one
-    side of the split. A file that cannot be read is recorded with the reason, and the exit status is 1.
+    PNG, JPEG, BMP, TIFF, and instruments' DM3, DM4, EMD, SER and MRC, told by content. Scale and settings are
+    read from the maker's header, the text file beside the image, the databar and the scale bar, and held
+    against each other. An image's class is the name of its folder, or stands in the table. Near duplicates,
+    overlapping fields and images of one group (specimen, series) are kept on one side of the split. A file
+    that cannot be read is recorded with the reason, and the exit status is 1.
 
     Example: micrographia ingest --lab my-lab ~/images
 
@@ -68,6 +77,8 @@ def as_dict(summary: IngestSummary) -> dict[str, Any]:
         "gone": summary.gone,
         "skipped": len(summary.skipped),
         "refused": [{"path": source.path, "reason": source.reason} for source in summary.refused],
+        "scales": {verdict: summary.scales.get(verdict, 0) for verdict in VERDICTS},
+        "scale_conflicts": list(summary.scale_conflicts),
         "look_alikes": summary.look_alikes,
         "label_conflicts": list(summary.label_conflicts),
         "moved": list(summary.moved),
@@ -87,6 +98,9 @@ def in_words(summary: IngestSummary) -> str:
         *_listed(summary.rows_without_file, "rows of the table that name no file"),
         *_listed(summary.unknown_columns, "columns of the table that are not known"),
         f"micrographs in the workspace: {summary.micrographs}",
+        "their scale: "
+        + "; ".join(f"{summary.scales[v]} {w}" for v, w in VERDICTS.items() if summary.scales.get(v)),
+        *_listed(summary.scale_conflicts, "whose readings of the scale differ", "images"),
         *_counted(summary.without_label, "without a class", "images"),
         *_listed(summary.label_conflicts, "without a class, because their files differ on it", "images"),
         *_counted(summary.look_alikes, "like another, kept on its side of the split", "images"),

@@ -15,7 +15,7 @@ from micrographia.assistant.assistant import Ranking
 from micrographia.catalog import Objects
 from micrographia.engine import Progress, few_at_a_time
 from micrographia.evaluate.baselines import commonest, nearest_answers, nearest_classes, noise_image
-from micrographia.micrographs.display import open_display
+from micrographia.micrographs.field import open_field
 from micrographia.records import Answer, Conversation, Micrograph
 from micrographia.workspace import Workspace
 
@@ -84,7 +84,7 @@ def sit(exam: Exam, assistant: Assistant, workspace: Workspace, blind: bool, pro
     missing = [m for m in exam.micrographs if unanswered[m.id]]
     progress.begin(BLIND if blind else STUDENT, len(missing), "images")
     for batch in few_at_a_time(missing, IMAGES_AT_ONCE, _bytes_of):
-        images = [open_display(workspace.objects, m) for m in batch]
+        images = [open_field(workspace.objects, m) for m in batch]
         if blind:
             images = [noise_image(i.shape, int(m.id[:8], 16)) for i, m in zip(images, batch, strict=True)]
         given = _answer(assistant, identity, [unanswered[m.id] for m in batch], images)
@@ -140,7 +140,7 @@ def embed(
     rows = [assistant.embed([])]  # so that no image is an answer too
     progress.begin("embedding", len(micrographs), "images")
     for batch in few_at_a_time(micrographs, IMAGES_AT_ONCE, _bytes_of):
-        rows.append(assistant.embed([open_display(objects, m) for m in batch]))
+        rows.append(assistant.embed([open_field(objects, m) for m in batch]))
         progress.advance(len(batch))
     progress.end()
     return np.concatenate(rows)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,16 +20,20 @@ from typing import TypeAlias, TypeVar
 from micrographia import engine
 from micrographia.catalog import Catalog, Objects
 from micrographia.engine import SILENT, Outcome, Progress, few_at_a_time
-from micrographia.errors import RecipeError, UnreadableFile
-from micrographia.micrographs.display import open_display, to_display
+from micrographia.errors import NoImage, RecipeError, UnreadableFile
+from micrographia.micrographs import acquisition
+from micrographia.micrographs.display import to_display
 from micrographia.micrographs.duplicates import close, fingerprint, joined
+from micrographia.micrographs.field import open_field
 from micrographia.micrographs.limits import Limits
 from micrographia.micrographs.overlap import VERSION, landmarks, overlapping
 from micrographia.micrographs.read import decode, is_image, load
+from micrographia.micrographs.sidecars import with_sidecars
 from micrographia.micrographs.table import assign, read_table
+from micrographia.micrographs.vendors import read_sidecar
 from micrographia.micrographs.walk import Found, composed, find_files, readable
 from micrographia.recipe import IngestSection
-from micrographia.records import Micrograph, Source, Told
+from micrographia.records import Instrument, Micrograph, Scale, Source, Told
 from micrographia.workspace import Workspace
 
 Item = TypeVar("Item")
@@ -52,6 +57,10 @@ class IngestSummary:
     """Images that an earlier run took and that have not changed since."""
     refused: tuple[Source, ...]
     skipped: tuple[Source, ...]
+    scales: Mapping[str, int]
+    """How many micrographs have a scale of each verdict."""
+    scale_conflicts: tuple[str, ...]
+    """Images whose readings of the scale differ, by name with the readings: no length is told of them."""
     micrographs: int
     """Different images in the catalogue now; files with the same bytes are one."""
     copies: int
@@ -87,10 +96,15 @@ def ingest(
     _require_other_than(workspace, paths)
     rows = read_table(table) if table else None
     left_out = [workspace.folder, *([table] if table else [])]
-    found = find_files(paths, left_out)
+    found, sidecars = with_sidecars(find_files(paths, left_out))
     known = {source.path: source for source in workspace.catalog.sources()}
     from_table, rows_without_file = assign(rows, found) if rows else (_earlier_rows(known), ())
-    told = {file.text: _told(file, from_table.get(file.text), workspace.recipe.ingest) for file in found}
+    told = {
+        file.text: _told(
+            file, from_table.get(file.text), workspace.recipe.ingest, sidecars.get(file.text, ())
+        )
+        for file in found
+    }
     unchanged = [file for file in found if _is_unchanged(file, known.get(file.text), workspace.objects)]
     gone = _gone(known, found, paths, left_out)
     workspace.catalog.record(gone)  # first, so that a file in its new folder is not at odds with the old one
@@ -110,6 +124,8 @@ def ingest(
         unchanged=sum(known[file.text].outcome == "taken" for file in unchanged),
         refused=tuple(s for s in met if s.outcome == "refused"),
         skipped=tuple(s for s in met if s.outcome == "skipped"),
+        scales=Counter(m.scale.verdict for m in now),
+        scale_conflicts=tuple(_conflict(m) for m in now if m.scale.verdict == "conflict"),
         micrographs=len(now),
         copies=sum(s.outcome == "taken" for s in sources) - len(now),
         without_label=sum(m.label is None for m in now),
@@ -120,6 +136,12 @@ def ingest(
         rows_without_file=rows_without_file,
         unknown_columns=rows.unknown_columns if rows else (),
     )
+
+
+def _conflict(micrograph: Micrograph) -> str:
+    """Its name and what each reading gives."""
+    readings = (f"{r.pixel_size_nm:.4g} nm by {r.source} ({r.detail})" for r in micrograph.scale.readings)
+    return f"{micrograph.name}: {', '.join(readings)}"
 
 
 def _require_other_than(workspace: Workspace, paths: Sequence[Path]) -> None:
@@ -133,23 +155,37 @@ def _require_other_than(workspace: Workspace, paths: Sequence[Path]) -> None:
 
 @dataclass(frozen=True)
 class _Word:
-    """What is said of one file, and the row of the table in it."""
+    """What is said of one file, the row of the table in it, and its instrument's texts beside it."""
 
     told: Told
     row: Told | None
+    sidecars: tuple[bytes, ...] = ()
+
+    def of(self, rows: int, columns: int) -> Told:
+        """What is said of an image of so many pixels: by people, and by the texts beside it."""
+        texts = [read_sidecar(text, rows, columns) for text in self.sidecars]
+        readings = self.told.scale.readings + tuple(r for text in texts for r in text.readings)
+        return self.told.model_copy(
+            update={
+                "scale": Scale.of(readings),
+                "instrument": Instrument.first_known([self.told.instrument, *(t.instrument for t in texts)]),
+                "missing": tuple(line for text in texts for line in text.missing),
+            }
+        )
 
 
 def _earlier_rows(known: Mapping[str, Source]) -> dict[str, Told]:
     return {path: source.row for path, source in known.items() if source.row}
 
 
-def _told(file: Found, row: Told | None, recipe: IngestSection) -> _Word:
+def _told(file: Found, row: Told | None, recipe: IngestSection, sidecars: tuple[bytes, ...]) -> _Word:
     """By table, then by folder and group pattern."""
     name = composed(readable(file.path.name))
     match = re.search(recipe.group_pattern, name) if recipe.group_pattern else None
     told = row or Told()
     group = told.group or (match.group(1) if match else None)
-    return _Word(told.model_copy(update={"label": told.label or file.folder, "group": group or None}), row)
+    update = {"label": told.label or file.folder, "group": group or None}
+    return _Word(told.model_copy(update=update), row, sidecars)
 
 
 def _is_unchanged(file: Found, source: Source | None, objects: Objects) -> bool:
@@ -188,7 +224,16 @@ def _is_at_or_below(path: str, places: Sequence[str]) -> bool:
 
 
 def _record_told(catalog: Catalog, sources: Sequence[Source], words: Mapping[str, _Word]) -> None:
-    now = [s.model_copy(update={"told": words[s.path].told, "row": words[s.path].row}) for s in sources]
+    sizes = {m.id: (m.height, m.width) for m in catalog.micrographs()}
+    now = [
+        s.model_copy(
+            update={
+                "told": words[s.path].of(*sizes.get(s.micrograph or "", (0, 0))),
+                "row": words[s.path].row,
+            }
+        )
+        for s in sources
+    ]
     changed = (new for new, old in zip(now, sources, strict=True) if new != old)
     for batch in few_at_a_time(changed, FILES_PER_COMMIT):
         catalog.record(batch)
@@ -236,7 +281,10 @@ def read_file(file: Found, objects: Objects, limits: Limits) -> Micrograph | str
         return "not an image"
     data = load(file.path, limits)
     name = readable(file.path.name)
-    raster = decode(data, limits, name)
+    try:
+        raster = decode(data, limits, name)
+    except NoImage as excuse:
+        return excuse.what
     display, how = to_display(raster.pixels)
     rows, columns = display.shape[:2]
     return Micrograph(
@@ -265,7 +313,7 @@ def _source(outcome: ReadOutcome, word: _Word) -> Source:
         outcome="taken" if taken else "refused" if outcome.reason else "skipped",
         reason=None if taken else outcome.reason or str(result),
         micrograph=taken.id if taken else None,
-        told=word.told,
+        told=word.of(taken.height, taken.width) if taken else word.told,
         row=word.row,
     )
 
@@ -276,6 +324,7 @@ def arrange(workspace: Workspace, progress: Progress = SILENT) -> dict[str, str]
     The end of every ingest. Done twice it changes nothing, so it also ends an ingest that was stopped.
     """
     catalog, split = workspace.catalog, workspace.recipe.split
+    _read_acquisitions(workspace, progress)
     _find_landmarks(workspace, progress)
     progress.begin("looking for look-alikes", 1, "pass")
     catalog.set_clusters(_look_alikes(catalog) if split.bind_look_alikes else {})
@@ -285,6 +334,23 @@ def arrange(workspace: Workspace, progress: Progress = SILENT) -> dict[str, str]
         catalog.divide_into_folds(split.folds, split.validation, split.seed)
         return {}
     return catalog.divide(split.test, split.validation, split.seed)
+
+
+def _read_acquisitions(workspace: Workspace, progress: Progress) -> None:
+    """Headers, databars and scale bars: a stage of its own, by what is missing, as that of landmarks.
+
+    What cannot be read stays missing, and is tried again with the next ingest.
+    """
+    catalog = workspace.catalog
+    missing = catalog.without_acquisition(acquisition.VERSION)
+    progress.begin("reading headers and scale bars", len(missing), "images")
+    read = partial(acquisition.acquisition_of, workspace.objects)
+    outcomes = engine.apply(read, missing, _workers(workspace, missing))
+    for batch in few_at_a_time(_watched(outcomes, progress), FILES_PER_COMMIT):
+        catalog.record_acquisitions(
+            acquisition.VERSION, {o.item.id: o.result for o in batch if o.result is not None}
+        )
+    progress.end()
 
 
 def _find_landmarks(workspace: Workspace, progress: Progress) -> None:
@@ -301,7 +367,7 @@ def _find_landmarks(workspace: Workspace, progress: Progress) -> None:
 
 def landmarks_of(objects: Objects, micrograph: Micrograph) -> bytes:
     """The landmarks of one catalogued image."""
-    return landmarks(open_display(objects, micrograph))
+    return landmarks(open_field(objects, micrograph))
 
 
 def _look_alikes(catalog: Catalog) -> dict[str, str]:

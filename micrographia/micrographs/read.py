@@ -14,7 +14,7 @@ from types import ModuleType
 import numpy as np
 
 from micrographia.errors import DamagedFile, ImageTooLarge, UnreadableFile, UnsupportedFormat
-from micrographia.micrographs.formats import bmp, jpeg, png, tiff
+from micrographia.micrographs.formats import bmp, emd, gatan, jpeg, mrc, png, ser, tiff
 from micrographia.micrographs.header import Header, Pixels, upright
 from micrographia.micrographs.limits import Limits, check_file_size, check_header
 
@@ -22,14 +22,17 @@ SIGNATURES: tuple[tuple[re.Pattern[bytes], ModuleType], ...] = (
     (png.SIGNATURE, png),
     (jpeg.SIGNATURE, jpeg),
     (tiff.SIGNATURE, tiff),
+    (emd.SIGNATURE, emd),
+    (ser.SIGNATURE, ser),
+    (mrc.SIGNATURE, mrc),
+    (gatan.SIGNATURE, gatan),
     (bmp.SIGNATURE, bmp),
 )
+SIGNATURE_BYTES = 256
+"""The farthest, MRC's, ends at byte 216."""
 FOREIGN = (
     (b"GIF8", "GIF"),
     (b"%PDF", "PDF"),
-    (b"\x89HDF", "HDF5 (EMD)"),
-    (b"\0\0\0\x03", "Gatan DM3"),
-    (b"\0\0\0\x04", "Gatan DM4"),
     (b"PK\x03\x04", "ZIP"),
     (b"RIFF", "WebP or another RIFF"),
     (b"\0\0\0\x0cjP", "JPEG 2000"),
@@ -113,7 +116,7 @@ def is_image(path: Path) -> bool:
     """Whether the first bytes are of a format that is read; False also where they cannot be had."""
     try:
         with path.open("rb") as file:
-            head = file.read(16)
+            head = file.read(SIGNATURE_BYTES)
     except OSError:
         return False
     return any(signature.match(head) for signature, _ in SIGNATURES)
@@ -139,7 +142,9 @@ def _told_by_content(data: bytes) -> ModuleType:
     what = (
         f"its content is {kind}" if kind else f"its first bytes, {data[:8].hex(' ')}, are of no image format"
     )
-    raise UnsupportedFormat(what, "PNG, JPEG, BMP and TIFF are read: export it as TIFF")
+    raise UnsupportedFormat(
+        what, "PNG, JPEG, BMP, TIFF, DM3, DM4, EMD, SER and MRC are read: export it as TIFF"
+    )
 
 
 def _inspect(data: bytes, limits: Limits) -> Header:

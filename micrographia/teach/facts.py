@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from micrographia.micrographs.lengths import printed_length
 from micrographia.records import CANNOT_TELL, CLASS, Measurement, Micrograph, Quantity, Record
 from micrographia.teach.levels import LEVELS, direction_at
 
@@ -63,15 +64,6 @@ def header_line(facts: Facts) -> str:
     told = (facts[subject] for subject in HEADER_SUBJECTS if subject in facts)
     words = (f"{f.subject} {'unknown' if f.value == CANNOT_TELL else f.value}" for f in told)
     return f"{HEADER} {'; '.join(words)}."
-
-
-def printed_length(nanometres: float) -> str:
-    """A length with three significant digits in nm, µm or mm."""
-    for unit, size in (("nm", 1.0), ("µm", 1e3), ("mm", 1e6)):
-        number = float(f"{nanometres / size:.3g}")
-        if number < 1000 or unit == "mm":
-            return f"{number:g} {unit}"
-    raise AssertionError("unreachable: mm takes any length")
 
 
 def _label(label: str) -> Fact:

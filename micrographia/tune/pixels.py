@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from micrographia import engine
 from micrographia.engine import Progress
 from micrographia.errors import PlanError
-from micrographia.micrographs.display import open_display
+from micrographia.micrographs.field import open_field
 from micrographia.records import Micrograph
 from micrographia.students.processor import MVaEMaImageProcessor
 from micrographia.workspace import Workspace
@@ -37,7 +37,8 @@ def prepare(workspace: Workspace, micrographs: Sequence[Micrograph], size: int, 
     another size keep theirs. Raises PlanError for an image that can no longer be read: it was read when it
     was ingested, so its object is gone or damaged.
     """
-    key = hashlib.sha256(f"{VERSION} {size} {' '.join(m.id for m in micrographs)}".encode()).hexdigest()
+    seen = " ".join(f"{m.id} {m.field} {m.burnt_in}" for m in micrographs)
+    key = hashlib.sha256(f"{VERSION} {size} {seen}".encode()).hexdigest()
     path = workspace.folder / "cache" / f"pixels-{size}-{key[:32]}.npy"
     _remove_leftovers(path, size)
     if not path.exists():
@@ -55,7 +56,7 @@ def _make(
     scaled = {channels: MVaEMaImageProcessor(size, channels) for channels in (1, 3)}
     colour = False
     progress.begin("preparing images", len(micrographs), "images")
-    opened = engine.apply(partial(open_display, workspace.objects), micrographs, workspace.workers)
+    opened = engine.apply(partial(open_field, workspace.objects), micrographs, workspace.workers)
     for row, outcome in enumerate(opened):
         if outcome.result is None:
             raise PlanError(f"{outcome.item.name} can no longer be read", outcome.reason or "")

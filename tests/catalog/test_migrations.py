@@ -56,7 +56,7 @@ def test_an_older_catalogue_is_brought_up_to_date_and_keeps_its_rows(engine, pat
         connection.execute(
             sqlalchemy.insert(tables.micrographs).values(id="a" * 64, as_read="{}", record="{}")
         )
-        for later in ("landmarks", "divisions"):
+        for later in ("landmarks", "divisions", "acquisitions"):
             connection.execute(sqlalchemy.text(f"drop table {later}"))
         connection.execute(sqlalchemy.text("update alembic_version set version_num = '0001'"))
     engine.dispose()
