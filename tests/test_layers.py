@@ -33,7 +33,7 @@ FLOORS = [
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 """Rooms on one floor never import each other, and nothing from a floor above. ``recipes`` is data."""
 
-LEARNING = ["students", "adapt", "tune", "assistant", "evaluate", "serve"]
+LEARNING = ["measure.segment.network", "students", "adapt", "tune", "assistant", "evaluate", "serve"]
 OWNERS: list[tuple[str, list[str], list[str]]] = [
     ("tensors and models", ["torch", "transformers", "safetensors", "accelerate", "peft"], LEARNING),
     (

@@ -9,6 +9,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from micrographia import __version__
 from micrographia.cli.ask import ask
+from micrographia.cli.compare_measurements import compare_measurements
 from micrographia.cli.console import HERE, say, with_lab
 from micrographia.cli.evaluate import evaluate
 from micrographia.cli.ingest import ingest
@@ -69,7 +70,10 @@ app = typer.Typer(
     ),
 )
 
-for verb in (init, ingest, measure, teach, tune, evaluate, ask, screen, run, quickstart, status):
+for verb in (
+    *(init, ingest, measure, teach, tune, evaluate, ask, screen, run, quickstart, status),
+    compare_measurements,
+):
     app.command(cls=Verb)(verb)
 
 

@@ -1,21 +1,171 @@
-"""``micrographia measure``: scale and numbers from pixels."""
+"""``micrographia measure``: scale and numbers from pixels, of a workspace or of single images."""
 
-from micrographia.cli.console import HERE, Lab, Quiet, at_work, say, with_lab
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from micrographia.cli.console import HERE, AsJson, Lab, Quiet, at_work, say, show, show_json, with_lab
+from micrographia.errors import RecipeError, UnreadableFile, WorkLeftOut
+
+if TYPE_CHECKING:
+    from micrographia.measure.single import MeasuredPicture
+    from micrographia.records import Measurement, Quantity, Scale
+
+KINDS_HELP = "What to measure: particles, fibres, pattern, pores, grains, cracks, quality; commas between."
 
 
-def measure(lab: Lab = HERE, quiet: Quiet = False) -> None:
-    """Measure every micrograph that is not measured yet: grey, texture, direction, spots and lines.
+def measure(
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Image files to measure by themselves; without any, the workspace.", show_default=False
+        ),
+    ] = None,
+    kinds: Annotated[str, typer.Option("--what", help=KINDS_HELP)] = "particles,fibres,pattern,quality",
+    method: Annotated[
+        str, typer.Option(help="How particles are outlined: auto, network or threshold.")
+    ] = "auto",
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="Folder for the picture and the table of particles of each image."),
+    ] = Path("measured"),
+    lab: Lab = HERE,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure images: the scale with its sources, then sizes with unit, interval and n, or why there is none.
 
-    A number that the image cannot give is refused with the reason. `teach` measures first what is missing,
-    so this verb is for those who want only the numbers.
+    Of each IMAGE a table is printed; a picture with what was measured drawn on it is written, and a table of
+    its particles. Nothing of a workspace is needed. Without an IMAGE, every micrograph of the
+    workspace that is not measured yet is measured: grey, texture, direction, spots and lines; `teach` does
+    that by itself.
+
+    Example: micrographia measure fracture.tif
+
+    Example: micrographia measure --what grains steel.tif
 
     Example: micrographia measure --lab my-lab
 
-    Next: micrographia teach --lab my-lab
+    Next: micrographia compare-measurements measured/fracture-particles.csv imagej-results.csv
     """
+    if not images:
+        _measure_workspace(lab, quiet)
+        return
+    from micrographia.measure.single import measure_picture, write_results
+
+    wanted = _kinds(kinds)
+    told: dict[str, Any] = {}
+    faults = []
+    for path in images:
+        try:
+            measured = measure_picture(path, wanted, _method(method))
+        except UnreadableFile as fault:
+            faults.append(str(fault))
+            continue
+        written = write_results(measured, out)
+        told[str(path)] = as_dict(measured) | {"written": [str(file) for file in written]}
+        if not as_json:
+            show(in_words(measured))
+            if not quiet:
+                say("written: " + ", ".join(str(file) for file in written))
+    if as_json:
+        show_json(told)
+    if faults:
+        raise WorkLeftOut(
+            f"images that could not be read: {len(faults)} ({'; '.join(faults)})", "all others were measured"
+        )
+
+
+def _measure_workspace(lab: Path, quiet: bool) -> None:
     from micrographia.measure import run
 
     with at_work(lab, quiet) as (workspace, progress):
         count = run.measure(workspace, progress)
     if not quiet:
         say(with_lab(f"micrographs measured: {count}; next: micrographia teach", lab))
+
+
+def _kinds(words: str) -> tuple[Any, ...]:
+    from micrographia.measure.field import KINDS
+
+    asked = tuple(word.strip() for word in words.split(",") if word.strip())
+    for word in asked:
+        if word not in KINDS:
+            raise RecipeError(f"--what is {word!r}", f"use one or more of {', '.join(KINDS)}")
+    return asked
+
+
+def _method(word: str) -> Any:
+    from micrographia.measure.segment import METHODS
+
+    if word not in METHODS:
+        raise RecipeError(f"--method is {word!r}", f"use one of {', '.join(METHODS)}")
+    return word
+
+
+def in_words(measured: MeasuredPicture) -> Group:
+    """The scale, then a line for each measurement."""
+    table = Table(
+        "measurement", "value", "95 % interval", "n", box=None, pad_edge=False, title_justify="left"
+    )
+    for found in measured.measured.measurements:
+        if found.quantity is None:
+            table.add_row(found.name, Text(f"cannot tell: {found.refused}", style="dim"), "", "")
+        else:
+            value, interval = printed(found.quantity)
+            table.add_row(
+                found.name, value, interval, "" if found.quantity.n is None else str(found.quantity.n)
+            )
+    return Group(
+        Text(measured.picture.name, style="bold"), Text(scale_in_words(measured.picture.scale)), table
+    )
+
+
+def scale_in_words(scale: Scale) -> str:
+    """What the scale is, and by which readings."""
+    readings = "; ".join(f"{r.pixel_size_nm:.4g} nm by {r.source} ({r.detail})" for r in scale.readings)
+    if scale.verdict == "none":
+        return "scale: not known, lengths are in pixels"
+    if scale.verdict == "conflict":
+        return f"scale: in conflict, lengths are in pixels: {readings}"
+    return f"scale: {scale.verdict}: {readings}"
+
+
+def printed(quantity: Quantity) -> tuple[str, str]:
+    """Value and interval with as many digits as mean something, lengths in nm, µm or mm."""
+    from micrographia.micrographs.lengths import printed_length
+
+    def words(value: float) -> str:
+        if quantity.unit == "nm":
+            return printed_length(value)
+        return f"{value:.3g} {quantity.unit}".strip()
+
+    low, high = ("" if end is None else words(end) for end in (quantity.low, quantity.high))
+    return words(quantity.value), f"{low} to {high}" if low and high else ""
+
+
+def as_dict(measured: MeasuredPicture) -> dict[str, Any]:
+    """As ``--json`` prints it."""
+    picture = measured.picture
+    return {
+        "scale": picture.scale.model_dump(),
+        "pixel_size_nm": picture.scale.pixel_size_nm,
+        "instrument": picture.instrument.model_dump(exclude_none=True),
+        "missing": list(picture.missing),
+        "notes": list(picture.notes),
+        "outlines_by": measured.measured.segmentation and measured.measured.segmentation.method,
+        "outlines_because": measured.measured.segmentation and measured.measured.segmentation.reason,
+        "measurements": {m.name: _measurement(m) for m in measured.measured.measurements},
+    }
+
+
+def _measurement(measurement: Measurement) -> dict[str, Any]:
+    if measurement.quantity is None:
+        return {"refused": measurement.refused, "method": measurement.method}
+    return measurement.quantity.model_dump(exclude_none=True) | {"method": measurement.method}

@@ -8,7 +8,7 @@ from micrographia.catalog import Objects
 from micrographia.engine import SILENT, Progress, apply
 from micrographia.errors import WorkLeftOut, WorkspaceError
 from micrographia.measure import METHOD_VERSION, measure_image
-from micrographia.micrographs.display import open_display
+from micrographia.micrographs.field import open_field
 from micrographia.records import Measurement, Micrograph
 from micrographia.workspace import Workspace
 
@@ -55,4 +55,4 @@ def measure(workspace: Workspace, progress: Progress = SILENT) -> int:
 
 
 def _measure_one(objects: Objects, micrograph: Micrograph) -> tuple[Measurement, ...]:
-    return measure_image(open_display(objects, micrograph))
+    return measure_image(open_field(objects, micrograph))

@@ -1,0 +1,94 @@
+"""What can be measured on one field, each with its number and interval, or with why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micrographia.measure.cracks import find_cracks, measure_cracks
+from micrographia.measure.fibres import measure_fibres
+from micrographia.measure.grains import measure_grains
+from micrographia.measure.particles import Particles, measure_particles
+from micrographia.measure.pattern import measure_pattern
+from micrographia.measure.pores import measure_pores
+from micrographia.measure.quality import measure_quality
+from micrographia.measure.segment import Method, Segmentation, segment
+from micrographia.measure.view import luma
+from micrographia.records import Box, Measurement
+
+Kind = Literal["particles", "fibres", "pattern", "pores", "grains", "cracks", "quality"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+BY_ITSELF: tuple[Kind, ...] = ("particles", "fibres", "pattern", "quality")
+"""Kinds that know when they do not apply. Of the others a person has to say that there are some."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The measurements of one field, and the particles they are of, for drawing."""
+
+    measurements: tuple[Measurement, ...]
+    segmentation: Segmentation | None = None
+    particles: Particles | None = None
+
+
+def measure_field(
+    field: NDArray[np.uint8],
+    pixel_nm: float | None,
+    kinds: tuple[Kind, ...] = BY_ITSELF,
+    method: Method = "auto",
+    burnt_in: Sequence[Box] = (),
+) -> Measured:
+    """Measure ``field``, (rows, columns) or (rows, columns, 3); ``pixel_nm`` is None without a scale."""
+    grey = luma(field)
+    segmentation = (
+        segment(np.rint(grey).astype(np.uint8), method) if {"particles", "grains"} & set(kinds) else None
+    )
+    particles = None if segmentation is None else Particles(segmentation.labels, pixel_nm, burnt_in)
+    found: list[Measurement] = []
+    for kind in kinds:
+        if kind == "particles" and segmentation is not None and particles is not None:
+            found += _particles(particles, segmentation)
+        elif kind == "grains" and segmentation is not None:
+            found += measure_grains(segmentation.labels, pixel_nm)
+        else:
+            found += OTHERS[kind](grey, pixel_nm)
+    return Measured(tuple(found), segmentation, particles)
+
+
+def _particles(particles: Particles, segmentation: Segmentation) -> tuple[Measurement, ...]:
+    """Refused, one and all, where the outlines are not to be trusted."""
+    measured = measure_particles(particles)
+    by = f"outlines by {segmentation.method}"
+    if segmentation.trusted:
+        return tuple(m.model_copy(update={"method": f"{m.method}; {by}"}) for m in measured)
+    reason = f"outlines of particles are not certain ({segmentation.confidence:.2f})"
+    return tuple(
+        Measurement(name=m.name, quantity=None, method=f"{m.method}; {by}", refused=reason) for m in measured
+    )
+
+
+def _open_area(grey: NDArray[np.float64], pixel_nm: float | None) -> tuple[Measurement, ...]:
+    from micrographia.measure.segment.classical import dark_side
+
+    return measure_pores(dark_side(grey), pixel_nm)
+
+
+def _cracks(grey: NDArray[np.float64], pixel_nm: float | None) -> tuple[Measurement, ...]:
+    return measure_cracks(find_cracks(grey), pixel_nm)
+
+
+def _quality(grey: NDArray[np.float64], _: float | None) -> tuple[Measurement, ...]:
+    return measure_quality(grey)
+
+
+OTHERS: dict[str, Callable[[NDArray[np.float64], float | None], tuple[Measurement, ...]]] = {
+    "fibres": measure_fibres,
+    "pattern": measure_pattern,
+    "pores": _open_area,
+    "cracks": _cracks,
+    "quality": _quality,
+}
