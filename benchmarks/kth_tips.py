@@ -81,20 +81,7 @@ def figures(results: Sequence[FoldResult], taught: Taught) -> Figures:
     return made | pooled.cost_figures("random", results, taught)
 
 
-def main() -> None:
-    folds.main(
-        Benchmark(
-            description=__doc__,
-            images=IMAGES,
-            layout="CLASS/NN-scale_S_im_I_grey.png",
-            recipe=RECIPE,
-            divisions=tuple(SECTIONS),
-            images_in=images_in,
-            folds=folds_of,
-            figures=figures,
-        )
-    )
-
+LAYOUT = "CLASS/NN-scale_S_im_I_grey.png"
 
 if __name__ == "__main__":
-    main()
+    folds.main(Benchmark(__doc__, IMAGES, LAYOUT, RECIPE, tuple(SECTIONS), images_in, folds_of, figures))

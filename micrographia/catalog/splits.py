@@ -11,6 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from micrographia.catalog.bonds import joined
+
 PRECEDENCE = ("train", "validation", "test")
 """Where a group goes whose images are in several parts: an image taken out of the test flatters nothing."""
 
@@ -110,18 +112,9 @@ def _barred(group: Sequence[Bound]) -> set[str | None]:
 def _bind(images: Iterable[Bound]) -> list[list[Bound]]:
     """Connected components of the images, where shared bonds are edges; ordered by id."""
     ordered = sorted(images, key=lambda image: image.id)
-    root: dict[str, str] = {}
-
-    def find(name: str) -> str:
-        while root.setdefault(name, name) != name:
-            root[name] = root[root[name]]
-            name = root[name]
-        return name
-
-    for image in ordered:
-        for bond in image.bonds:
-            root[find(f"image {image.id}")] = find(f"bond {bond}")
+    component = joined((f"image {image.id}", f"bond {bond}") for image in ordered for bond in image.bonds)
     components: dict[str, list[Bound]] = defaultdict(list)
     for image in ordered:
-        components[find(f"image {image.id}")].append(image)
+        name = f"image {image.id}"
+        components[component.get(name, name)].append(image)
     return list(components.values())

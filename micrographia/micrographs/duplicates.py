@@ -6,7 +6,7 @@ perceptual image hash functions", 2010), with 256 signs instead of 64: on textur
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 import faiss
@@ -64,22 +64,6 @@ def close(fingerprints: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     limits, _, found = index.range_search(packed, MAX_DISTANCE + 1)  # faiss keeps distances below the radius
     for i, identity in enumerate(ids):
         yield from ((identity, ids[j]) for j in found[limits[i] : limits[i + 1]] if j > i)
-
-
-def joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Connected components of the pairs, each named by its smallest member."""
-    root: dict[str, str] = {}
-
-    def find(name: str) -> str:
-        while root.setdefault(name, name) != name:
-            root[name] = root[root[name]]
-            name = root[name]
-        return name
-
-    for one, other in pairs:
-        low, high = sorted((find(one), find(other)))
-        root[high] = low
-    return {name: find(name) for name in sorted(root)}
 
 
 def lowest_frequencies(side: int, count: int) -> tuple[NDArray[np.intp], ...]:

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from micrographia.catalog.bonds import joined
 from micrographia.micrographs.display import to_display
-from micrographia.micrographs.duplicates import MAX_DISTANCE, close, fingerprint, joined, thumbnail
+from micrographia.micrographs.duplicates import MAX_DISTANCE, close, fingerprint, thumbnail
 from micrographia.micrographs.read import decode
 from tests.micrographs import files
 

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
+from micrographia.catalog.bonds import joined
 from micrographia.micrographs import overlap
 from micrographia.micrographs.display import to_display
-from micrographia.micrographs.duplicates import joined
 from micrographia.micrographs.overlap import LANDMARK, LANDMARKS, landmarks, overlapping
 from micrographia.micrographs.read import decode
 from tests.micrographs import files
