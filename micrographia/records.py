@@ -34,6 +34,15 @@ class Quantity(Record):
     high: float | None = None
     n: int | None = Field(default=None, ge=0)
 
+    def scaled(self, pixel_nm: float | None) -> Quantity:
+        """A length in pixels as nanometres where ``pixel_nm`` is known; anything else as it is."""
+        if pixel_nm is None or self.unit != "px":
+            return self
+        value, low, high = (
+            None if end is None else pixel_nm * end for end in (self.value, self.low, self.high)
+        )
+        return self.model_copy(update={"value": value, "low": low, "high": high, "unit": "nm"})
+
 
 LEAST_SPREAD = 0.01
 """Readings of the pixel size that differ by no more than this part of each other agree."""

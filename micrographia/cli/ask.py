@@ -12,10 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from micrographia.cli.console import HERE, AsJson, Lab, at_work, say, show, show_json, with_lab
+from micrographia.cli.measure import scale_in_words
 from micrographia.errors import RecipeError
 
 if TYPE_CHECKING:
-    from micrographia.assistant.assistant import Look, Ranking
+    from micrographia.assistant.assistant import Assistant, Look, Ranking
+    from micrographia.micrographs.picture import Picture
+    from micrographia.teach.teacher import Taught
 
 NOT_TAUGHT = (
     "the student was not taught this question, so that its answer may be about something else "
@@ -55,38 +58,73 @@ def ask(
     probability it gives each. How far that can be trusted is what `evaluate` measures. It was taught certain
     questions, in several wordings; of any other it is said that the answer may be about something else.
 
+    Questions about scale, sizes, counts and settings are not left to the student: they are answered from the
+    file's header, its scale bar and the pixels, with n and interval, or with why they cannot be answered.
+
     Example: micrographia ask --lab my-lab new.png
 
     Example: micrographia ask --lab my-lab --list
 
     Example: micrographia ask --lab my-lab new.png "In which direction do the features run?"
 
+    Example: micrographia ask --lab my-lab new.tif "How large are the particles?"
+
     Next, for a whole folder: micrographia screen --lab my-lab FOLDER --out table.csv
     """
-    from micrographia.assistant import Assistant
+    from micrographia.assistant.assistant import Assistant
     from micrographia.assistant.load import find
+    from micrographia.assistant.record import answer_from_record
     from micrographia.micrographs.picture import open_picture
 
     with at_work(lab, quiet=True) as (workspace, _):
-        folder = find(workspace, student)
         if list_questions:
-            _show_questions(folder, as_json)
+            _show_questions(find(workspace, student), as_json)
             return
         path = _image_file(image, question)
-        pixels = open_picture(path).field
-        assistant = Assistant.load(folder)
-    look = assistant.ask(pixels, question)
-    taught = question is None or assistant.was_taught(question)
+        picture = open_picture(path)
+        told = answer_from_record(picture, question) if question else None
+        if question and told:
+            _show_told(told, picture, path, question, as_json)
+            return
+        assistant = Assistant.load(find(workspace, student))
+    look = assistant.ask(picture.field, question)
     if as_json:
-        show_json(as_dict(look, path, assistant.identity, taught))
-        return
+        show_json(as_dict(look, path, assistant))
+    else:
+        _show(look, assistant, lab)
+
+
+def _show(look: Look, assistant: Assistant, lab: Path) -> None:
+    """What the student said, and a remark where it was not taught to."""
     show(look.text)
     if look.ranking:
         show(_bars(look.ranking))
-    if not taught:
-        nearest = assistant.nearest_question(str(question))
+    if not _was_taught(look, assistant):
+        nearest = assistant.nearest_question(look.question)
         remark = NOT_TAUGHT + (f"; the nearest it was: {nearest}" if nearest else "")
         say(with_lab(remark, lab), style="yellow")
+
+
+def _was_taught(look: Look, assistant: Assistant) -> bool:
+    return look.question == assistant.card.caption_question or assistant.was_taught(look.question)
+
+
+def _show_told(told: Taught, picture: Picture, path: Path, question: str, as_json: bool) -> None:
+    """An answer from the record, with what its lengths rest on."""
+    if as_json:
+        show_json(
+            {
+                "image": str(path),
+                "question": question,
+                "answered_by": "record",
+                "answer": told.text,
+                "claims": [claim.model_dump(exclude_none=True) for claim in told.claims],
+                "scale": picture.scale.model_dump(),
+            }
+        )
+        return
+    show(told.text)
+    say(f"from the image's own record, not from the student; {scale_in_words(picture.scale)}")
 
 
 def _image_file(image: Path | None, question: str | None) -> Path:
@@ -105,27 +143,33 @@ def _image_file(image: Path | None, question: str | None) -> Path:
 
 
 def _show_questions(folder: Path, as_json: bool) -> None:
+    from micrographia.assistant.record import questions_of_the_record
     from micrographia.tune.card import read_card
 
     card = read_card(folder)
     questions = card.questions if card else ()
+    measured = questions_of_the_record()
     if as_json:
-        show_json({"questions": [list(phrasings) for phrasings in questions]})
+        show_json({"questions": [list(p) for p in questions], "from_the_record": [list(p) for p in measured]})
         return
     for phrasings in questions:
         show(phrasings[0])
+    say("from the record of the image, not from the student:")
+    for phrasings in measured:
+        show(phrasings[0])
 
 
-def as_dict(look: Look, image: Path, student: str, taught: bool) -> dict[str, Any]:
+def as_dict(look: Look, image: Path, assistant: Assistant) -> dict[str, Any]:
     """As ``--json`` prints it."""
     return {
         "image": str(image),
         "question": look.question,
-        "taught": taught,
+        "answered_by": "student",
+        "taught": _was_taught(look, assistant),
         "answer": look.text,
         "ranking": [list(pair) for pair in look.ranking],
         "confidence": look.confidence,
-        "student": student,
+        "student": assistant.identity,
     }
 
 

@@ -16,7 +16,7 @@ from micrographia.measure.particles import Particles, measure_particles
 from micrographia.measure.pattern import measure_pattern
 from micrographia.measure.pores import measure_pores
 from micrographia.measure.quality import measure_quality
-from micrographia.measure.segment import Method, Segmentation, segment
+from micrographia.measure.segment import TRUSTED, Method, Segmentation, segment
 from micrographia.measure.view import luma
 from micrographia.records import Box, Measurement
 
@@ -24,6 +24,10 @@ Kind = Literal["particles", "fibres", "pattern", "pores", "grains", "cracks", "q
 KINDS: tuple[Kind, ...] = get_args(Kind)
 BY_ITSELF: tuple[Kind, ...] = ("particles", "fibres", "pattern", "quality")
 """Kinds that know when they do not apply. Of the others a person has to say that there are some."""
+SIZES: tuple[Kind, ...] = ("particles", "fibres", "pattern")
+"""Kinds whose numbers are taught and told when somebody asks how large things are."""
+SIZES_VERSION = "sizes 1"
+"""Raised whenever a definition of them or the network behind them changes."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,11 @@ class Measured:
     measurements: tuple[Measurement, ...]
     segmentation: Segmentation | None = None
     particles: Particles | None = None
+
+    @property
+    def outlined(self) -> Particles | None:
+        """The particles where their outlines are to be trusted."""
+        return self.particles if self.segmentation and self.segmentation.trusted else None
 
 
 def measure_field(
@@ -59,13 +68,20 @@ def measure_field(
     return Measured(tuple(found), segmentation, particles)
 
 
+def measure_sizes(field: NDArray[np.uint8], burnt_in: Sequence[Box] = ()) -> tuple[Measurement, ...]:
+    """SIZES of ``field`` in pixels, so that they stay true when its scale is told or corrected later."""
+    return measure_field(field, None, SIZES, burnt_in=burnt_in).measurements
+
+
 def _particles(particles: Particles, segmentation: Segmentation) -> tuple[Measurement, ...]:
     """Refused, one and all, where the outlines are not to be trusted."""
     measured = measure_particles(particles)
     by = f"outlines by {segmentation.method}"
     if segmentation.trusted:
         return tuple(m.model_copy(update={"method": f"{m.method}; {by}"}) for m in measured)
-    reason = f"outlines of particles are not certain ({segmentation.confidence:.2f})"
+    reason = (
+        f"outlines of particles are not certain: {segmentation.confidence:.2f} where {TRUSTED:g} is needed"
+    )
     return tuple(
         Measurement(name=m.name, quantity=None, method=f"{m.method}; {by}", refused=reason) for m in measured
     )

@@ -37,9 +37,23 @@ class Picture:
     """The scale bar as it was read, in the display."""
     scale: Scale
     instrument: Instrument
+    bits: int
+    """Of each value, as stored."""
     notes: tuple[str, ...]
     """What the reader had to leave or assume."""
     missing: tuple[str, ...]
+    label: str | None = None
+    """Its class: of an image in no workspace it is not known."""
+
+    @property
+    def width(self) -> int:
+        """Columns of the whole image."""
+        return int(self.display.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Rows of the whole image."""
+        return int(self.display.shape[0])
 
 
 def open_picture(path: Path, limits: Limits | None = None) -> Picture:
@@ -65,6 +79,7 @@ def picture_of(
         bar=told.bar,
         scale=Scale.of(told.readings + tuple(r for text in beside for r in text.readings)),
         instrument=Instrument.first_known([told.instrument, *(text.instrument for text in beside)]),
+        bits=raster.header.bits,
         notes=raster.notes,
         missing=told.missing + tuple(line for text in beside for line in text.missing),
     )

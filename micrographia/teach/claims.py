@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from micrographia.errors import WorkspaceError
 from micrographia.records import CLASS, Claim, Conversation, Turn
-from micrographia.teach.facts import DIRECTION, WIDTHS
+from micrographia.teach.facts import DIRECTION, SIZES, WIDTHS
 from micrographia.teach.levels import DIRECTIONS, direction_at, turned_angle
 from micrographia.teach.lexicon import class_words, closed_phrases, phrases, told_patterns
 
@@ -17,6 +17,8 @@ CONTRADICTION = " / "
 
 _NUMBER = r"\d+(?:\.\d+)?"
 _QUANTITY = rf"{_NUMBER}(?: × {_NUMBER})? (?:pm|nm|µm|mm|px|kV|bit)"
+_SIZE = rf"{_NUMBER}(?:[ ](?:pm|nm|µm|mm|px|%))?(?: \([^()]*\))?"
+"""With n and interval, as ``facts`` writes them."""
 _WORDS = r"[^.,;]+"
 """A value without a unit, such as a technique, ends at the next punctuation mark."""
 
@@ -73,12 +75,19 @@ def _reader(subjects: frozenset[str], labels: tuple[str, ...]) -> tuple[re.Patte
     for subject in sorted(subjects - {CLASS}):
         for pattern in told_patterns(subject):
             group = f"told{len(told)}"
-            gap = f"(?P<{group}>{_WORDS if subject == 'technique' else _QUANTITY})"
+            gap = f"(?P<{group}>{_value_of(subject)})"
             told.append(re.escape(pattern.casefold()).replace(r"\{\}", gap))
             meanings[group] = (subject, None)
     # A told phrase comes last, since "the technique is" fits words that a limit may follow.
     alternatives = "|".join([*closed, *told]) or r"(?!)"
     return re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)", re.IGNORECASE), meanings
+
+
+def _value_of(subject: str) -> str:
+    """The expression of a told value."""
+    if subject in SIZES:
+        return _SIZE
+    return _WORDS if subject == "technique" else _QUANTITY
 
 
 def _meaning(match: re.Match[str], meanings: dict[str, _Meaning]) -> tuple[str, str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 from micrographia.micrographs.lengths import printed_length
-from micrographia.records import CANNOT_TELL, CLASS, Measurement, Micrograph, Quantity, Record
+from micrographia.records import CANNOT_TELL, CLASS, Instrument, Measurement, Quantity, Record, Scale
 from micrographia.teach.levels import LEVELS, direction_at
 
 DIRECTION = "direction"
@@ -15,11 +15,15 @@ DIRECTION = "direction"
 HEADER_SUBJECTS = ("image size", "bit depth", "pixel size", "field width", "technique", "voltage")
 """What the file's header or the lab's table tells, never the pixels."""
 
+SIZES = ("particle diameter", "particle count", "particle area fraction", "fibre diameter", "pitch")
+"""What is measured on the image's own pixels and told in numbers, under the measurement's name. A student
+sees a reduced image without its scale, so it can word these and never find them."""
+
 WIDTHS = ("image size", "field width")
 """What a quarter turn makes untrue of an image that is no square."""
 
-HEADER = "Header:"
-"""What the header begins with, where it comes with a question."""
+HEADER, MEASURED = "Header:", "Measured:"
+"""What the header and the measured sizes begin with, where they come with a question."""
 
 ALWAYS_LIMITS = (
     "composition",
@@ -46,24 +50,66 @@ class Fact(Record):
     kind: Literal["label", "measured", "metadata", "limit"]
     evidence: str
     directional: bool = False
+    because: str | None = None
+    """Why it cannot be told of this image; None where the reason is the same for every image."""
 
 
 Facts = Mapping[str, Fact]
 
 
-def facts_of(micrograph: Micrograph, measurements: Sequence[Measurement]) -> dict[str, Fact]:
-    """Every fact of the micrograph by subject. A subject of which nothing is known is not there."""
+class Taken(Protocol):
+    """What facts need of a micrograph, in a workspace or not, beside its measurements."""
+
+    @property
+    def label(self) -> str | None:
+        """Its class."""
+
+    @property
+    def width(self) -> int:
+        """Columns of the whole image."""
+
+    @property
+    def height(self) -> int:
+        """Its rows."""
+
+    @property
+    def bits(self) -> int:
+        """Of each value, as stored."""
+
+    @property
+    def scale(self) -> Scale:
+        """The readings of its pixel size."""
+
+    @property
+    def instrument(self) -> Instrument:
+        """Settings it was taken with."""
+
+
+def facts_of(micrograph: Taken, measurements: Sequence[Measurement]) -> dict[str, Fact]:
+    """Every fact of the micrograph by subject. A subject of which nothing is known is not there.
+
+    Sizes are measured in pixels; with a scale they become lengths here.
+    """
     label = [] if micrograph.label is None else [_label(micrograph.label)]
     limits = [_limit(subject, "a single grey image") for subject in ALWAYS_LIMITS]
-    facts = [*label, *_header(micrograph), *_measured(measurements), *limits]
+    sizes = [_size(m, micrograph.scale.pixel_size_nm) for m in measurements if m.name in SIZES]
+    facts = [*label, *_header(micrograph), *_measured(measurements), *sizes, *limits]
     return {fact.subject: fact for fact in facts}
 
 
 def header_line(facts: Facts) -> str:
     """The header as words for a question about it, since no student can see it in the pixels."""
-    told = (facts[subject] for subject in HEADER_SUBJECTS if subject in facts)
-    words = (f"{f.subject} {'unknown' if f.value == CANNOT_TELL else f.value}" for f in told)
-    return f"{HEADER} {'; '.join(words)}."
+    return f"{HEADER} {_listed(HEADER_SUBJECTS, facts)}."
+
+
+def measured_line(facts: Facts) -> str:
+    """The measured sizes as words for a question about them, for the same reason."""
+    return f"{MEASURED} {_listed(SIZES, facts)}."
+
+
+def _listed(subjects: Sequence[str], facts: Facts) -> str:
+    told = (facts[subject] for subject in subjects if subject in facts)
+    return "; ".join(f"{f.subject} {'unknown' if f.value == CANNOT_TELL else f.value}" for f in told)
 
 
 def _label(label: str) -> Fact:
@@ -74,7 +120,7 @@ def _limit(subject: str, evidence: str) -> Fact:
     return Fact(subject=subject, value=CANNOT_TELL, kind="limit", evidence=evidence)
 
 
-def _header(micrograph: Micrograph) -> list[Fact]:
+def _header(micrograph: Taken) -> list[Fact]:
     size = f"{micrograph.width} × {micrograph.height} px"
     voltage = micrograph.instrument.accelerating_voltage
     technique = re.sub(r"[\s.,;:]+", " ", micrograph.instrument.technique or "").strip()
@@ -89,7 +135,7 @@ def _header(micrograph: Micrograph) -> list[Fact]:
     ]
 
 
-def _scale(micrograph: Micrograph) -> list[Fact]:
+def _scale(micrograph: Taken) -> list[Fact]:
     pixel = micrograph.scale.pixel_size_nm
     if pixel is None:
         evidence = f"scale verdict: {micrograph.scale.verdict}"
@@ -112,7 +158,7 @@ def _voltage(voltage: Quantity) -> Fact:
     return _told("voltage", f"{voltage.value:g} {voltage.unit}", voltage, "instrument.accelerating_voltage")
 
 
-def _is_oblong(micrograph: Micrograph) -> bool:
+def _is_oblong(micrograph: Taken) -> bool:
     return micrograph.width != micrograph.height
 
 
@@ -150,6 +196,30 @@ def _graded(subject: str, measurement: Measurement) -> Fact:
         kind="measured",
         evidence=measurement.name,
     )
+
+
+def _size(measurement: Measurement, pixel_nm: float | None) -> Fact:
+    """In nanometres where the scale is known, else in pixels; with n and interval."""
+    if measurement.quantity is None:
+        limit = _limit(measurement.name, f"{measurement.name}: {measurement.refused}")
+        return limit.model_copy(update={"because": measurement.refused})
+    quantity = measurement.quantity.scaled(pixel_nm)
+    details = [] if quantity.n is None else [f"n = {quantity.n}"]
+    if quantity.low is not None and quantity.high is not None:
+        low, high = (_printed(end, quantity.unit) for end in (quantity.low, quantity.high))
+        details.append(f"95 % interval {low} to {high}")
+    value = _printed(quantity.value, quantity.unit) + (f" ({', '.join(details)})" if details else "")
+    return Fact(
+        subject=measurement.name,
+        value=value,
+        quantity=quantity,
+        kind="measured",
+        evidence=measurement.method,
+    )
+
+
+def _printed(value: float, unit: str) -> str:
+    return printed_length(value) if unit == "nm" else f"{float(f'{value:.3g}'):g} {unit}".strip()
 
 
 def _direction(measurement: Measurement | None) -> list[Fact]:

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from micrographia.engine import SILENT, Progress
 from micrographia.errors import WorkLeftOut
 from micrographia.measure import METHOD_VERSION
+from micrographia.measure.field import SIZES_VERSION
 from micrographia.measure.run import measure
-from micrographia.records import Conversation, Micrograph, Turn
+from micrographia.records import Conversation, Measurement, Micrograph, Turn
 from micrographia.teach.claims import class_names
-from micrographia.teach.facts import HEADER, Facts, facts_of, header_line
+from micrographia.teach.facts import HEADER, MEASURED, Facts, facts_of, header_line, measured_line
 from micrographia.teach.measured import MeasuredTeacher
 from micrographia.teach.questions import LENGTHS, Length, Question, QuestionSet, load
 from micrographia.teach.teacher import Taught, Teacher
@@ -34,25 +35,33 @@ def teach(workspace: Workspace, progress: Progress = SILENT) -> int:
     teacher = MeasuredTeacher()
     class_names(workspace.catalog.labels())
     left_out: WorkLeftOut | None = None
+    with_sizes = any(question.about_sizes for questions in sets for question in questions.questions)
     try:
-        measure(workspace, progress)
+        measure(workspace, progress, with_sizes)
     except WorkLeftOut as error:
         left_out = error
     course = course_id(teacher, sets, seed)
-    measurements = workspace.catalog.measurements(METHOD_VERSION)
-    missing = [m for m in workspace.catalog.untaught(course) if m.id in measurements]
+    known = _measured(workspace, with_sizes)
+    missing = [m for m in workspace.catalog.untaught(course) if m.id in known]
     progress.begin("teaching", len(missing), "images")
     for start in range(0, len(missing), BATCH):
         batch = missing[start : start + BATCH]
-        lessons = {
-            m.id: list(conversations(m, facts_of(m, measurements[m.id]), sets, teacher, seed)) for m in batch
-        }
+        lessons = {m.id: list(conversations(m, facts_of(m, known[m.id]), sets, teacher, seed)) for m in batch}
         workspace.catalog.record_lessons(course, lessons)
         progress.advance(len(batch))
     progress.end()
     if left_out:
         raise left_out
     return len(missing)
+
+
+def _measured(workspace: Workspace, with_sizes: bool) -> dict[str, tuple[Measurement, ...]]:
+    """By micrograph; one that lacks what is asked about is not there."""
+    measured = workspace.catalog.measurements(METHOD_VERSION)
+    if not with_sizes:
+        return measured
+    sizes = workspace.catalog.measurements(SIZES_VERSION)
+    return {identity: measured[identity] + sizes[identity] for identity in measured.keys() & sizes.keys()}
 
 
 def question_sets(workspace: Workspace) -> tuple[QuestionSet, ...]:
@@ -93,19 +102,20 @@ BRIEFLY = "Answer briefly."
 
 
 def prompt_for(question: Question, facts: Facts, phrasing: str, length: Length) -> str:
-    """The question as the student gets it: with the header, where its answer rests on the header."""
+    """The question as the student gets it: with the header and the sizes, where its answer rests on them."""
     header = [header_line(facts)] if question.about_the_header else []
-    return " ".join([phrasing, *header, *([BRIEFLY] if length == "short" else [])])
+    sizes = [measured_line(facts)] if question.about_sizes else []
+    return " ".join([phrasing, *header, *sizes, *([BRIEFLY] if length == "short" else [])])
 
 
 def questions_asked(asked: Iterable[Conversation]) -> tuple[tuple[str, ...], ...]:
     """The phrasings of each question that is asked, as a person would ask it; both in alphabetical order.
 
-    Questions that come with the header of an image are left out, since nobody types a header.
+    Questions that come with the header or the sizes of an image are left out, since nobody types those.
     """
     phrasings: dict[tuple[str, str], set[str]] = defaultdict(set)
     for c in asked:
-        if HEADER not in c.prompt:
+        if HEADER not in c.prompt and MEASURED not in c.prompt:
             phrasings[c.question_set, c.question].add(c.prompt.removesuffix(BRIEFLY).strip())
     return tuple(sorted(tuple(sorted(of_question)) for of_question in phrasings.values()))
 

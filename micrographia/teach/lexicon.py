@@ -211,6 +211,46 @@ _TOLD: dict[str, tuple[str, ...]] = {
         "the micrograph was recorded by {}",
     ),
     "voltage": ("the accelerating voltage is {}", "the beam was accelerated by {}"),
+    "particle diameter": (
+        "the median particle diameter is {}",
+        "the particles have a median diameter of {}",
+        "the median diameter of the particles is {}",
+        "the median equivalent diameter is {}",
+        "the particles measure {} across",
+        "the particles are {} across",
+    ),
+    "particle count": (
+        "the number of particles is {}",
+        "the particle count is {}",
+        "the particles in the field number {}",
+        "the particles counted are {}",
+        "the count of particles is {}",
+        "the number of particles found is {}",
+    ),
+    "particle area fraction": (
+        "the area fraction of particles is {}",
+        "the particles cover {} of the field",
+        "the share of the field under particles is {}",
+        "the covered area is {}",
+        "the coverage is {}",
+        "the particles take up {} of the field",
+    ),
+    "fibre diameter": (
+        "the median fibre diameter is {}",
+        "the fibres have a median diameter of {}",
+        "the median diameter of the fibres is {}",
+        "the median width of the fibres is {}",
+        "the fibres measure {} across",
+        "the fibres are {} thick",
+    ),
+    "pitch": (
+        "the pitch is {}",
+        "the pattern repeats every {}",
+        "the period of the pattern is {}",
+        "the spacing of the pattern is {}",
+        "the pattern has a pitch of {}",
+        "neighbouring elements of the pattern are {} apart",
+    ),
 }
 """Clauses for a value that the data give, not this file."""
 
@@ -229,6 +269,11 @@ _THINGS: dict[str, tuple[str, str]] = {
     "function": ("the function of single regions", "grey levels do not show what a region does"),
     "cause": ("the cause of the features", "one image does not record their history"),
     "properties": ("the mechanical properties", "an image is no mechanical test"),
+    "particle diameter": ("the particle size", "no outline of particles can be trusted"),
+    "particle count": ("the number of particles", "no outline of particles can be trusted"),
+    "particle area fraction": ("the area that particles cover", "no outline of particles can be trusted"),
+    "fibre diameter": ("the fibre diameter", "no fibre with two edges was found"),
+    "pitch": ("the pitch of a pattern", "nothing repeats regularly"),
 }
 """The name of what cannot be told, and why not."""
 
@@ -246,13 +291,14 @@ SUBJECTS = frozenset(_LEVELLED) | frozenset(_TOLD) | frozenset(_THINGS)
 
 
 @cache
-def phrases(subject: str, value: str) -> Phrases:
+def phrases(subject: str, value: str, because: str | None = None) -> Phrases:
     """The phrases that state ``value`` of ``subject``, by form; empty for a value that has no words.
 
-    The phrases of all values of a subject with ordered or directed values are parallel.
+    The phrases of all values of a subject with ordered or directed values are parallel. ``because`` is why
+    it cannot be told of this image, where that differs from image to image.
     """
     if value == CANNOT_TELL:
-        return _limit(subject)
+        return _limit(subject, because)
     if subject in _LEVELLED:
         return _LEVELLED[subject].get(value, {})
     if subject == "class":
@@ -261,8 +307,9 @@ def phrases(subject: str, value: str) -> Phrases:
     return {"clause": _fill(_TOLD[subject], (value,))} if subject in _TOLD else {}
 
 
-def _limit(subject: str) -> Phrases:
-    thing, reason = _THINGS.get(subject, (f"the {subject}", ""))
+def _limit(subject: str, because: str | None) -> Phrases:
+    thing, usual = _THINGS.get(subject, (f"the {subject}", ""))
+    reason = because or usual
     limits = tuple(pattern.format(thing) for pattern in _LIMITS)
     if not reason:
         return {"limit": limits}

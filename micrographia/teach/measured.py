@@ -108,6 +108,16 @@ def wordings(
     return list(dict.fromkeys(texts))
 
 
+def in_plain_words(stated: Sequence[Fact]) -> Taught:
+    """A sentence for each fact, limits with their reason: the answer where nobody is to learn variety."""
+    forms: list[Form] = ["reasoned" if fact.kind == "limit" else "clause" for fact in stated]
+    words = [
+        phrases(fact.subject, fact.value, fact.because)[form][0]
+        for fact, form in zip(stated, forms, strict=True)
+    ]
+    return compose(" ".join(f"{{{form}}}." for form in forms), stated, tuple(words))
+
+
 def compose(frame: str, stated: Sequence[Fact], choice: Choice) -> Taught:
     """The frame with a phrase in each slot; a phrase that begins a sentence gets a capital."""
     text, claims, at = "", [], 0
@@ -122,7 +132,9 @@ def compose(frame: str, stated: Sequence[Fact], choice: Choice) -> Taught:
 
 def _options(frame: str, stated: Sequence[Fact]) -> list[tuple[str, ...]]:
     forms: list[Form] = SLOT.findall(frame)
-    return [phrases(f.subject, f.value).get(form, ()) for form, f in zip(forms, stated, strict=True)]
+    return [
+        phrases(f.subject, f.value, f.because).get(form, ()) for form, f in zip(forms, stated, strict=True)
+    ]
 
 
 def _spread(options: Sequence[tuple[str, ...]], limit: int) -> Iterator[Choice]:

@@ -72,6 +72,7 @@ def test_ask_for_a_script(lab, picture, question):
     assert json.loads(done.stdout) == {
         "image": str(picture),
         "question": question or QUESTIONS[0],
+        "answered_by": "student",
         "answer": look.text,
         "ranking": [list(pair) for pair in look.ranking],
         "confidence": look.confidence,
@@ -81,9 +82,32 @@ def test_ask_for_a_script(lab, picture, question):
 
 
 def test_ask_lists_what_the_student_was_taught(lab):
-    assert run("ask", "--lab", lab, "--list").stdout == "How rough is the surface?\nIs it bright?\n"
-    listed = json.loads(run("ask", "--lab", lab, "--list", "--json").stdout)["questions"]
-    assert listed == [["How rough is the surface?", "Is the surface rough?"], ["Is it bright?"]]
+    shown = run("ask", "--lab", lab, "--list").stdout.splitlines()
+    assert shown[:2] == ["How rough is the surface?", "Is it bright?"]
+    assert "How large are the particles?" in shown[2:]
+    listed = json.loads(run("ask", "--lab", lab, "--list", "--json").stdout)
+    assert listed["questions"] == [["How rough is the surface?", "Is the surface rough?"], ["Is it bright?"]]
+    assert [phrasings[0] for phrasings in listed["from_the_record"]] == shown[2:]
+
+
+def test_a_question_about_the_scale_is_answered_from_the_file(lab, tmp_path):
+    path = tmp_path / "scaled.tif"
+    options = {"imagej": True, "resolution": (0.2, 0.2), "metadata": {"unit": "nm"}}
+    tifffile.imwrite(path, images(1)[0], **options)
+    done = run("ask", "--lab", lab, path, "How large is one pixel?")
+    assert done.stdout.startswith("The pixel size is 5 nm.")
+    assert "not from the student; scale: single: 5 nm by header" in " ".join(done.output.split())
+    told = json.loads(run("ask", "--lab", lab, path, "How large is one pixel?", "--json").stdout)
+    assert told["answered_by"] == "record"
+    assert told["claims"][0]["quantity"] == {"value": 5.0, "unit": "nm"}
+    assert told["scale"]["verdict"] == "single"
+
+
+def test_the_record_needs_no_student(tmp_path, picture):
+    lab = Workspace.create(tmp_path / "empty", shipped_text("mvaema")).folder
+    done = run("ask", "--lab", lab, picture, "How many particles are there?")
+    assert done.exit_code == 0, done.output
+    assert "particles" in done.stdout
 
 
 @pytest.mark.parametrize("question", ["is the surface  ROUGH", "How rough is the surface? Answer briefly."])

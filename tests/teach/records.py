@@ -1,7 +1,7 @@
 """Micrographs and their facts, drawn and made up for the tests of teach."""
 
 from micrographia.measure import measure_image
-from micrographia.records import Display, Instrument, Micrograph, Quantity, Scale, ScaleReading
+from micrographia.records import Display, Instrument, Measurement, Micrograph, Quantity, Scale, ScaleReading
 from micrographia.teach.facts import facts_of
 
 
@@ -36,5 +36,19 @@ def micrograph(
     )
 
 
-def facts(image, **known):
-    return facts_of(micrograph(**known), measure_image(image))
+def facts(image, measured=(), **known):
+    return facts_of(micrograph(**known), (*measure_image(image), *measured))
+
+
+def sizes(diameter=9.0, count=36, refused=None):
+    """Measurements of particles in pixels, or why there are none."""
+    if refused:
+        return (Measurement(name="particle diameter", quantity=None, method="median", refused=refused),)
+    diameters = Quantity(value=diameter, unit="px", low=diameter - 1, high=diameter + 2, n=count)
+    return (
+        Measurement(name="particle diameter", quantity=diameters, method="median"),
+        Measurement(name="particle count", quantity=Quantity(value=count), method="objects"),
+        Measurement(name="particle area fraction", quantity=Quantity(value=7.25, unit="%"), method="share"),
+        Measurement(name="fibre diameter", quantity=None, method="rays", refused="no fibre was found"),
+        Measurement(name="pitch", quantity=None, method="spectrum", refused="nothing repeats"),
+    )

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from micrographia.records import CANNOT_TELL
-from micrographia.teach.facts import header_line, printed_length
+from micrographia.teach.facts import header_line, measured_line, printed_length
 from tests.measure.drawn import discs, stripes
-from tests.teach.records import facts
+from tests.teach.records import facts, sizes
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,27 @@ def test_the_header_is_told_in_words():
         "technique Cryo-SEM tilted; voltage 15 kV."
     )
     assert "pixel size unknown; technique unknown" in header_line(facts(stripes(0)))
+
+
+def test_sizes_are_lengths_with_a_scale_and_pixels_without():
+    scaled, bare = (facts(discs(8), sizes(), pixel_size_nm=nm) for nm in (200.0, None))
+    assert scaled["particle diameter"].value == "1.8 µm (n = 36, 95 % interval 1.6 µm to 2.2 µm)"
+    assert scaled["particle diameter"].quantity.value == pytest.approx(1800)
+    assert bare["particle diameter"].value == "9 px (n = 36, 95 % interval 8 px to 11 px)"
+    for known in (scaled, bare):
+        assert known["particle count"].value == "36"
+        assert known["particle area fraction"].value == "7.25 %"
+        assert known["particle diameter"].kind == "measured"
+
+
+def test_a_size_that_was_refused_cannot_be_told_for_that_reason():
+    known = facts(discs(8), sizes(refused="the median diameter is 4.0 px"))["particle diameter"]
+    assert (known.kind, known.value, known.because) == ("limit", CANNOT_TELL, "the median diameter is 4.0 px")
+
+
+def test_sizes_are_told_in_words():
+    line = measured_line(facts(discs(8), sizes(), pixel_size_nm=200.0))
+    assert line == (
+        "Measured: particle diameter 1.8 µm (n = 36, 95 % interval 1.6 µm to 2.2 µm); particle count 36; "
+        "particle area fraction 7.25 %; fibre diameter unknown; pitch unknown."
+    )

@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from micrographia.errors import RecipeError, WorkLeftOut, WorkspaceError
+from micrographia.measure.field import SIZES_VERSION
 from micrographia.teach import generate
 from micrographia.teach.generate import current_course, question_sets, questions_asked, teach
 from tests.measure.drawn import discs
@@ -101,6 +102,23 @@ def test_questions_about_the_header_carry_it(tmp_path):
         about_it = conversation.question in ("size", "technique")
         assert ("Header: image size 200 × 160 px" in conversation.prompt) <= about_it
         assert ("Header: image size" in conversation.prompt) == about_it
+
+
+def test_questions_about_sizes_are_taught_where_the_recipe_asks_for_them(tmp_path):
+    workspace = drawn_workspace(tmp_path, 1, RECIPE.replace("surfaces", "sizes"))
+    assert teach(workspace) == 3
+    asked = [c for c in kept(workspace) if c.question == "particle-size"]
+    assert len(asked) == 3 * 2
+    for conversation in asked:
+        assert "Measured: particle diameter" in conversation.prompt
+    assert len(workspace.catalog.measurements(SIZES_VERSION)) == 3
+    assert teach(workspace) == 0
+
+
+def test_sizes_are_not_measured_where_nobody_asks(tmp_path):
+    workspace = drawn_workspace(tmp_path, 1)
+    teach(workspace)
+    assert workspace.catalog.measurements(SIZES_VERSION) == {}
 
 
 def test_questions_that_were_asked_are_as_a_person_would_ask_them(tmp_path):

@@ -17,6 +17,11 @@ TOLD = {
     "field width": "1.25 µm",
     "technique": "Cryo-SEM",
     "voltage": "15 kV",
+    "particle diameter": "1.8 µm (n = 36, 95 % interval 1.6 µm to 2.2 µm)",
+    "particle count": "36 (95 % interval 25.2 to 49.8)",
+    "particle area fraction": "7.25 % (n = 36)",
+    "fibre diameter": "34.5 px",
+    "pitch": "250 nm",
 }
 
 

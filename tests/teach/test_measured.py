@@ -8,14 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from micrographia.measure import measure_image
 from micrographia.teach.claims import read_claims
-from micrographia.teach.facts import facts_of
 from micrographia.teach.generate import conversations
-from micrographia.teach.measured import MeasuredTeacher, stated_facts, wordings
+from micrographia.teach.measured import MeasuredTeacher, in_plain_words, stated_facts, wordings
 from micrographia.teach.questions import LENGTHS, load, shipped
 from tests.measure.drawn import bars, discs, stripes
-from tests.teach.records import facts, micrograph
+from tests.teach.records import facts, micrograph, sizes
 
 MANY = 10_000
 TEACHER = MeasuredTeacher()
@@ -37,8 +35,11 @@ def cases():
 
 
 def taught(image, known, seed=0):
-    record = micrograph(**known)
-    return list(conversations(record, facts_of(record, measure_image(image)), SETS, TEACHER, seed))
+    return list(conversations(micrograph(**known), known_of(image, known), SETS, TEACHER, seed))
+
+
+def known_of(image, known):
+    return facts(image, sizes(), **known)
 
 
 def sentences(conversation):
@@ -49,7 +50,7 @@ def sentences(conversation):
 
 @pytest.mark.parametrize(("image", "known"), list(cases()))
 def test_every_sentence_rests_on_a_claim_and_every_claim_is_where_it_says(image, known):
-    found = facts(image, **known)
+    found = known_of(image, known)
     for conversation in taught(image, known):
         for claim in conversation.claims:
             words = conversation.answer[claim.start : claim.end]
@@ -105,7 +106,7 @@ def test_words_vary_between_micrographs():
 
 @pytest.mark.parametrize(("image", "known"), list(cases()))
 def test_wordings_are_short_hold_the_answer_and_state_the_same_facts(image, known):
-    found = facts(image, **known)
+    found = known_of(image, known)
     for questions in SETS:
         for question in questions.questions:
             for length in LENGTHS:
@@ -117,7 +118,8 @@ def test_wordings_are_short_hold_the_answer_and_state_the_same_facts(image, know
                 if questions.task != "category":
                     assert len(texts) >= 6, (question.id, length)
                 record = {fact.subject: fact.value for fact in stated}
-                assert max(len(text.split()) for text in texts) <= (14 if length == "short" else 45)
+                most = (14 if length == "short" else 45) + 20 * question.about_sizes
+                assert max(len(text.split()) for text in texts) <= most
                 for text in texts[:: max(1, len(texts) // 10)]:
                     assert read_claims(text, list(record), ["rolled-in_scale"]) == record
                 if questions.task != "caption":  # more wordings than are listed
@@ -138,7 +140,7 @@ def test_wordings_keep_to_their_limit_and_use_every_frame(limit):
 
 @pytest.mark.parametrize(("image", "known"), list(cases()))
 def test_a_question_and_a_class_have_all_their_wordings(image, known):
-    found = facts(image, **known)
+    found = known_of(image, known)
     for questions in SETS:
         if questions.task == "caption":
             continue
@@ -152,3 +154,13 @@ def test_another_texture_gets_other_words():
     fine, coarse = (ndimage.gaussian_filter(rng.normal(size=(200, 200)), s) for s in (1.0, 12.0))
     scales = [facts(np.uint8(128 + 30 * f / np.abs(f).max()))["texture scale"].value for f in (fine, coarse)]
     assert scales == ["fine", "coarse"]
+
+
+def test_a_reason_of_this_image_alone_is_told():
+    known = facts(IMAGES["spots"], sizes(refused="all 3 particles are cut"), pixel_size_nm=2.0)
+    questions = load("sizes")
+    texts = wordings(questions, questions.question("particle-size"), known, "long")
+    assert any(text.endswith("because all 3 particles are cut.") for text in texts)
+    plain = in_plain_words([known["particle diameter"], known["contrast"]])
+    assert plain.text.startswith("The particle size cannot be told from this image, because all 3 particles ")
+    assert [claim.subject for claim in plain.claims] == ["particle diameter", "contrast"]

@@ -38,7 +38,7 @@ questions:
 
 
 def test_the_sets_are_there():
-    assert shipped() == ("caption", "category", "nanomaterials", "surfaces", "textures")
+    assert shipped() == ("caption", "category", "nanomaterials", "sizes", "surfaces", "textures")
 
 
 @pytest.mark.parametrize("name", shipped())

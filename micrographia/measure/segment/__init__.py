@@ -3,6 +3,6 @@
 segmentation = segment(field, "auto")       # .labels, .confidence, .method, .reason
 """
 
-from micrographia.measure.segment.choose import METHODS, Method, Segmentation, segment
+from micrographia.measure.segment.choose import METHODS, TRUSTED, Method, Segmentation, segment
 
-__all__ = ["METHODS", "Method", "Segmentation", "segment"]
+__all__ = ["METHODS", "TRUSTED", "Method", "Segmentation", "segment"]

@@ -80,7 +80,7 @@ def _looks(grey: NDArray[np.uint8]) -> Iterator[_Look]:
     for side in ZOOMED_SIDES:
         zoom = side / shorter
         if zoom <= LARGEST_ZOOM:
-            maps = look(_zoomed(grey, zoom))
+            maps = look(zoomed(grey, zoom))
             labels = particles_in(maps)
             yield _Look(zoom, maps, labels, _confidence(maps, labels))
 
@@ -97,7 +97,8 @@ def _confidence(maps: NDArray[np.float32], labels: Labels) -> float:
     return float(np.average(each, weights=np.sqrt(areas))) * taken
 
 
-def _zoomed(grey: NDArray[np.uint8], zoom: float) -> NDArray[np.float32]:
+def zoomed(grey: NDArray[np.uint8], zoom: float) -> NDArray[np.float32]:
+    """``grey`` reduced by area averages or enlarged, as the networks look at it."""
     rows, columns = (max(16, round(n * zoom)) for n in grey.shape)
     how = Image.Resampling.BOX if zoom < 1 else Image.Resampling.BICUBIC
     return np.asarray(Image.fromarray(grey).resize((columns, rows), how), np.float32)

@@ -25,7 +25,7 @@ from pydantic import (
 
 from micrographia.errors import RecipeError
 from micrographia.records import Conversation
-from micrographia.teach.facts import HEADER_SUBJECTS
+from micrographia.teach.facts import HEADER_SUBJECTS, SIZES
 from micrographia.teach.lexicon import SUBJECTS
 
 Words = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
@@ -65,6 +65,11 @@ class Question(_Checked):
     def about_the_header(self) -> bool:
         """Whether its answers rest on the header, which has to come with the question then."""
         return any(subject in HEADER_SUBJECTS for subject in (*self.short, *self.long))
+
+    @property
+    def about_sizes(self) -> bool:
+        """Whether they rest on measured sizes, which have to come with it too."""
+        return any(subject in SIZES for subject in (*self.short, *self.long))
 
 
 class Frames(_Checked):
