@@ -71,6 +71,11 @@ class Workspace:
         """Where the report on that student lies."""
         return self.folder / "reports" / self.student_folder(fold).name
 
+    @property
+    def conflict_folder(self) -> Path:
+        """Where pictures of scales that contradict each other lie."""
+        return self.folder / "conflicts"
+
     def close(self) -> None:
         """Give the catalogue's connections back."""
         if "catalog" in self.__dict__:

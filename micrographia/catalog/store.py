@@ -103,6 +103,11 @@ class Catalog:
         table = tables.acquisitions.c
         return self._lacking(exists().where(table.micrograph == _micrographs.id, table.version == version))
 
+    def acquisition(self, identity: str) -> Acquisition:
+        """What one micrograph's header and print tell; an empty record where they were not read."""
+        with self._engine.connect() as connection:
+            return _acquisition(connection, identity)
+
     def record_acquisitions(self, version: str, acquisitions: Mapping[str, Acquisition]) -> None:
         """Keep what some micrographs tell of how they were taken; what an earlier version read goes."""
         rows = [

@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from micrographia.cli.console import HERE, AsJson, Lab, at_work, say, show, show_json, with_lab
-from micrographia.cli.measure import scale_in_words
 from micrographia.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -123,6 +122,8 @@ def _show_told(told: Taught, picture: Picture, path: Path, question: str, as_jso
             }
         )
         return
+    from micrographia.micrographs.scale import scale_in_words
+
     show(told.text)
     say(f"from the image's own record, not from the student; {scale_in_words(picture.scale)}")
 

@@ -45,9 +45,10 @@ def ingest(
 
     PNG, JPEG, BMP, TIFF, and instruments' DM3, DM4, EMD, SER and MRC, told by content. Scale and settings are
     read from the maker's header, the text file beside the image, the databar and the scale bar, and held
-    against each other. An image's class is the name of its folder, or stands in the table. Near duplicates,
-    overlapping fields and images of one group (specimen, series) are kept on one side of the split. A file
-    that cannot be read is recorded with the reason, and the exit status is 1.
+    against each other; images on which they differ are drawn in the workspace's folder conflicts. An image's
+    class is the name of its folder, or stands in the table. Near duplicates, overlapping fields and images of
+    one group (specimen, series) are kept on one side of the split. A file that cannot be read is recorded
+    with the reason, and the exit status is 1.
 
     Example: micrographia ingest --lab my-lab ~/images
 
@@ -79,6 +80,8 @@ def as_dict(summary: IngestSummary) -> dict[str, Any]:
         "refused": [{"path": source.path, "reason": source.reason} for source in summary.refused],
         "scales": {verdict: summary.scales.get(verdict, 0) for verdict in VERDICTS},
         "scale_conflicts": list(summary.scale_conflicts),
+        "conflict_pictures": summary.conflict_pictures and str(summary.conflict_pictures),
+        "conflicts_not_drawn": list(summary.conflicts_not_drawn),
         "look_alikes": summary.look_alikes,
         "label_conflicts": list(summary.label_conflicts),
         "moved": list(summary.moved),
@@ -101,6 +104,8 @@ def in_words(summary: IngestSummary) -> str:
         "their scale: "
         + "; ".join(f"{summary.scales[v]} {w}" for v, w in VERDICTS.items() if summary.scales.get(v)),
         *_listed(summary.scale_conflicts, "whose readings of the scale differ", "images"),
+        *([f"they are drawn in {summary.conflict_pictures}"] if summary.conflict_pictures else []),
+        *_listed(summary.conflicts_not_drawn, "of which that could not be drawn", "images"),
         *_counted(summary.without_label, "without a class", "images"),
         *_listed(summary.label_conflicts, "without a class, because their files differ on it", "images"),
         *_counted(summary.look_alikes, "like another, kept on its side of the split", "images"),

@@ -38,6 +38,7 @@ def run(
     """
     if table and not paths:
         raise typer.BadParameter("it speaks of images: name their folder too", param_hint="--table")
+    from micrographia.micrographs.conflicts import draw_conflicts
     from micrographia.micrographs.ingest import arrange, ingest
 
     tell = say_nothing if quiet else say
@@ -48,6 +49,7 @@ def run(
             tell(in_words(summary))
         else:
             arrange(workspace, progress)  # the end of an ingest that was stopped, or another split
+            draw_conflicts(workspace, progress)
         evaluations, left_out = learn_and_evaluate(workspace, progress, tell)
     show_all(evaluations)
     if left_out:

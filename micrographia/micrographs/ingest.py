@@ -19,15 +19,18 @@ from typing import TypeAlias, TypeVar
 
 from micrographia import engine
 from micrographia.catalog import Catalog, Objects
+from micrographia.catalog.bonds import joined
 from micrographia.engine import SILENT, Outcome, Progress, few_at_a_time
 from micrographia.errors import NoImage, RecipeError, UnreadableFile
 from micrographia.micrographs import acquisition
+from micrographia.micrographs.conflicts import draw_conflicts
 from micrographia.micrographs.display import to_display
-from micrographia.micrographs.duplicates import close, fingerprint, joined
+from micrographia.micrographs.duplicates import close, fingerprint
 from micrographia.micrographs.field import open_field
 from micrographia.micrographs.limits import Limits
 from micrographia.micrographs.overlap import VERSION, landmarks, overlapping
 from micrographia.micrographs.read import decode, is_image, load
+from micrographia.micrographs.scale import reading_in_words
 from micrographia.micrographs.sidecars import with_sidecars
 from micrographia.micrographs.table import assign, read_table
 from micrographia.micrographs.vendors import read_sidecar
@@ -61,6 +64,10 @@ class IngestSummary:
     """How many micrographs have a scale of each verdict."""
     scale_conflicts: tuple[str, ...]
     """Images whose readings of the scale differ, by name with the readings: no length is told of them."""
+    conflict_pictures: Path | None
+    """The folder in which each of them is drawn with its readings; None where there is no picture."""
+    conflicts_not_drawn: tuple[str, ...]
+    """Those of which there is no picture, with the reason."""
     micrographs: int
     """Different images in the catalogue now; files with the same bytes are one."""
     copies: int
@@ -116,6 +123,7 @@ def ingest(
     read = list(_read_all(workspace, new, told, limits or Limits(), progress))
     progress.end()
     moved = arrange(workspace, progress)
+    pictures = draw_conflicts(workspace, progress)
     now = workspace.catalog.micrographs()
     sources = workspace.catalog.sources()
     met = [source for source in sources if source.path in told]
@@ -126,6 +134,8 @@ def ingest(
         skipped=tuple(s for s in met if s.outcome == "skipped"),
         scales=Counter(m.scale.verdict for m in now),
         scale_conflicts=tuple(_conflict(m) for m in now if m.scale.verdict == "conflict"),
+        conflict_pictures=pictures.folder,
+        conflicts_not_drawn=pictures.not_drawn,
         micrographs=len(now),
         copies=sum(s.outcome == "taken" for s in sources) - len(now),
         without_label=sum(m.label is None for m in now),
@@ -140,8 +150,7 @@ def ingest(
 
 def _conflict(micrograph: Micrograph) -> str:
     """Its name and what each reading gives."""
-    readings = (f"{r.pixel_size_nm:.4g} nm by {r.source} ({r.detail})" for r in micrograph.scale.readings)
-    return f"{micrograph.name}: {', '.join(readings)}"
+    return f"{micrograph.name}: {', '.join(map(reading_in_words, micrograph.scale.readings))}"
 
 
 def _require_other_than(workspace: Workspace, paths: Sequence[Path]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from micrographia.records import Quantity
+
 NANOMETRES = {
     "pm": 1e-3,
     "å": 0.1,
@@ -44,8 +46,23 @@ def parse_length(text: str) -> float | None:
 
 def printed_length(nanometres: float) -> str:
     """A length with three significant digits in nm, µm or mm."""
+    unit, size = printed_unit(nanometres)
+    return f"{float(f'{nanometres / size:.3g}'):g} {unit}"
+
+
+def printed_unit(nanometres: float) -> tuple[str, float]:
+    """The unit in which a length is printed with less than 1000 of it, and its nanometres."""
     for unit, size in (("nm", 1.0), ("µm", 1e3), ("mm", 1e6)):
-        number = float(f"{nanometres / size:.3g}")
-        if number < 1000 or unit == "mm":
-            return f"{number:g} {unit}"
+        if float(f"{nanometres / size:.3g}") < 1000 or unit == "mm":
+            return unit, size
     raise AssertionError("unreachable: mm takes any length")
+
+
+def printed_quantity(quantity: Quantity) -> tuple[str, str]:
+    """Value and interval with as many digits as mean something, lengths in nm, µm or mm."""
+
+    def words(value: float) -> str:
+        return printed_length(value) if quantity.unit == "nm" else f"{value:.3g} {quantity.unit}".strip()
+
+    low, high = ("" if end is None else words(end) for end in (quantity.low, quantity.high))
+    return words(quantity.value), f"{low} to {high}" if low and high else ""

@@ -7,7 +7,16 @@ import pytest
 
 from micrographia.catalog import Catalog
 from micrographia.catalog.store import IDS_PER_QUERY
-from micrographia.records import Answer, Instrument, Measurement, Quantity, Scale, ScaleReading
+from micrographia.records import (
+    Acquisition,
+    Answer,
+    Box,
+    Instrument,
+    Measurement,
+    Quantity,
+    Scale,
+    ScaleReading,
+)
 from tests.catalog.records import conversation, identity, micrograph, refused, taken
 
 
@@ -115,6 +124,14 @@ def test_what_files_tell_adds_up(catalog):
     assert set(merged.scale.readings) == {reading, other}
     assert merged.scale.verdict == "conflict"
     assert merged.instrument == Instrument(technique="SEM", maker="X")
+
+
+def test_what_an_image_tells_of_its_taking_is_kept(catalog):
+    catalog.record([taken(1), taken(2)], [micrograph(1), micrograph(2)])
+    told = Acquisition(bar=Box(top=1, left=2, bottom=3, right=4), missing=("voltage",))
+    catalog.record_acquisitions("1", {identity(1): told})
+    assert catalog.acquisition(identity(1)) == told
+    assert catalog.acquisition(identity(2)) == Acquisition()
 
 
 def test_both_groups_of_an_image_bind_it(catalog):

@@ -57,6 +57,23 @@ def fei_text(changes=None):
     return "\r\n".join(f"[{s}]\r\n" + "\r\n".join(keys) for s, keys in sections.items()) + "\r\n"
 
 
+def as_fei(drawn, path, pixel_nm=None):
+    """A phantom with its databar as an FEI file, whose header tells ``pixel_nm``."""
+    metres = (pixel_nm or drawn.pixel_size_nm) * 1e-9
+    columns = drawn.image.shape[1]
+    text = fei_text(
+        {
+            "[Scan] PixelWidth": f"{metres:.6e}",
+            "[Scan] PixelHeight": f"{metres:.6e}",
+            "[EBeam] HFW": f"{metres * columns:.6e}",
+            "[Image] ResolutionX": str(columns),
+            "[Image] ResolutionY": str(drawn.databar.top),
+        }
+    )
+    path.write_bytes(tiff((34682, text), image=drawn.image))
+    return path
+
+
 ZEISS = {
     "DP_DETECTOR_CHANNEL": "Signal A = SE2",
     "DP_IMAGE_STORE": "Store resolution = 64 * 48",

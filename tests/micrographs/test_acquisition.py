@@ -16,6 +16,7 @@ from micrographia.micrographs.sidecars import sidecar_texts
 from micrographia.records import Box
 from micrographia.workspace import Workspace
 from tests.micrographs import instruments as made
+from tests.micrographs.instruments import as_fei
 
 
 @pytest.fixture
@@ -28,22 +29,6 @@ def workspace(tmp_path):
 @pytest.fixture
 def drawn():
     return phantoms.draw("Powder", 5, (512, 640), "fei")
-
-
-def as_fei(drawn, path, pixel_nm=None):
-    """The phantom as an FEI file, whose header tells ``pixel_nm``."""
-    metres = (pixel_nm or drawn.pixel_size_nm) * 1e-9
-    text = made.fei_text(
-        {
-            "[Scan] PixelWidth": f"{metres:.6e}",
-            "[Scan] PixelHeight": f"{metres:.6e}",
-            "[EBeam] HFW": f"{metres * 640:.6e}",
-            "[Image] ResolutionX": "640",
-            "[Image] ResolutionY": str(drawn.databar.top),
-        }
-    )
-    path.write_bytes(made.tiff((34682, text), image=drawn.image))
-    return path
 
 
 def test_header_and_bar_agree(drawn, tmp_path):

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from micrographia.micrographs.lengths import nanometres, parse_length
+from micrographia.micrographs.lengths import nanometres, parse_length, printed_quantity, printed_unit
+from micrographia.records import Quantity
 
 
 @pytest.mark.parametrize(
@@ -39,3 +40,23 @@ def test_what_is_no_unit_of_length(unit):
 @given(st.floats(1e-3, 1e6), st.sampled_from(["pm", "nm", "µm", "um", "mm", "Å"]))
 def test_a_printed_length_is_read_back(value, unit):
     assert parse_length(f"{value!r} {unit}") == pytest.approx(value * nanometres(unit))
+
+
+@pytest.mark.parametrize(
+    ("length", "unit"), [(0.2, "nm"), (999.4, "nm"), (999.6, "µm"), (4.2e3, "µm"), (3e6, "mm"), (5e9, "mm")]
+)
+def test_the_unit_leaves_less_than_a_thousand(length, unit):
+    assert printed_unit(length) == (unit, {"nm": 1, "µm": 1e3, "mm": 1e6}[unit])
+
+
+@pytest.mark.parametrize(
+    ("quantity", "words"),
+    [
+        (Quantity(value=1234, unit="nm", low=987, high=1500), ("1.23 µm", "987 nm to 1.5 µm")),
+        (Quantity(value=12.345, unit="px", low=11, high=13), ("12.3 px", "11 px to 13 px")),
+        (Quantity(value=0.5, low=0.4), ("0.5", "")),
+        (Quantity(value=3, n=3), ("3", "")),
+    ],
+)
+def test_a_quantity_with_its_interval(quantity, words):
+    assert printed_quantity(quantity) == words

@@ -1,0 +1,63 @@
+"""`micrographia ingest` where readings of the scale differ: the summary names images and pictures."""
+
+import json
+import shutil
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from micrographia import phantoms
+from micrographia.cli import app
+from tests.micrographs.instruments import as_fei
+
+
+def run(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def contradicting(tmp_path_factory):
+    """A folder with one image, and a workspace."""
+    folder = tmp_path_factory.mktemp("contradicting")
+    (folder / "images").mkdir()
+    drawn = phantoms.draw("Powder", 5, (384, 512), "zeiss")
+    as_fei(drawn, folder / "images" / "probe.tif", 1.6 * drawn.pixel_size_nm)
+    run("init", folder / "lab")
+    return folder
+
+
+def test_the_folder_of_pictures_is_named(contradicting):
+    lab = contradicting / "lab"
+    done = run("ingest", contradicting / "images", "--lab", lab)
+    assert done.exit_code == 0
+    assert "images whose readings of the scale differ: 1 (probe.tif: " in done.stderr
+    assert f"they are drawn in {lab / 'conflicts'}\n" in done.stderr
+    assert [path.suffix for path in (lab / "conflicts").iterdir()] == [".png"]
+
+
+def test_a_script_is_told_too(contradicting):
+    lab = contradicting / "lab"
+    told = json.loads(run("ingest", contradicting / "images", "--lab", lab, "--json").stdout)
+    assert told["conflict_pictures"] == str(lab / "conflicts")
+    assert (len(told["scale_conflicts"]), told["conflicts_not_drawn"]) == (1, [])
+
+
+def test_run_without_images_draws_what_is_missing(contradicting, monkeypatch):
+    """As after an ingest that was stopped before its end."""
+    lab = contradicting / "lab"
+    run("ingest", contradicting / "images", "--lab", lab)
+    shutil.rmtree(lab / "conflicts")
+    monkeypatch.setattr(sys.modules["micrographia.cli.run"], "learn_and_evaluate", lambda *_: ([], None))
+    assert run("run", "--lab", lab).exit_code == 0
+    assert len(list((lab / "conflicts").iterdir())) == 1
+
+
+def test_a_picture_that_cannot_be_drawn_is_named_with_the_reason(contradicting):
+    lab = contradicting / "lab2"
+    run("init", lab)
+    (lab / "conflicts").write_text("a note in the place of the folder")
+    done = run("ingest", contradicting / "images", "--lab", lab)
+    assert done.exit_code == 0
+    assert "they are drawn in" not in done.stderr
+    assert "images of which that could not be drawn: 1 (probe.tif: " in done.stderr
