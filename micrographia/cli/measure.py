@@ -12,10 +12,12 @@ from rich.text import Text
 
 from micrographia.cli.console import HERE, AsJson, Lab, Quiet, at_work, say, show, show_json, with_lab
 from micrographia.errors import RecipeError, UnreadableFile, WorkLeftOut
+from micrographia.micrographs.lengths import printed_quantity
+from micrographia.micrographs.scale import scale_in_words
 
 if TYPE_CHECKING:
     from micrographia.measure.single import MeasuredPicture
-    from micrographia.records import Measurement, Quantity, Scale
+    from micrographia.records import Measurement
 
 KINDS_HELP = "What to measure: particles, fibres, pattern, pores, grains, cracks, quality; commas between."
 
@@ -33,7 +35,7 @@ def measure(
     ] = "auto",
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="Folder for the picture and the table of particles of each image."),
+        typer.Option("--out", "-o", help="Folder for the pictures and the table of particles of each image."),
     ] = Path("measured"),
     lab: Lab = HERE,
     quiet: Quiet = False,
@@ -42,9 +44,9 @@ def measure(
     """Measure images: the scale with its sources, then sizes with unit, interval and n, or why there is none.
 
     Of each IMAGE a table is printed; a picture with what was measured drawn on it is written, and a table of
-    its particles. Nothing of a workspace is needed. Without an IMAGE, every micrograph of the
-    workspace that is not measured yet is measured: grey, texture, direction, spots and lines; `teach` does
-    that by itself.
+    its particles; where readings of its scale differ, a picture of how. Nothing of a workspace is needed.
+    Without an IMAGE, every micrograph of the workspace that is not measured yet is measured: grey, texture,
+    direction, spots and lines; `teach` does that by itself.
 
     Example: micrographia measure fracture.tif
 
@@ -57,18 +59,18 @@ def measure(
     if not images:
         _measure_workspace(lab, quiet)
         return
-    from micrographia.measure.single import measure_picture, write_results
+    from micrographia.measure.single import measure_picture, names_for, write_results
 
     wanted = _kinds(kinds)
     told: dict[str, Any] = {}
     faults = []
-    for path in images:
+    for path, stem in zip(images, names_for(images), strict=True):
         try:
             measured = measure_picture(path, wanted, _method(method))
         except UnreadableFile as fault:
             faults.append(str(fault))
             continue
-        written = write_results(measured, out)
+        written = write_results(measured, out, stem)
         told[str(path)] = as_dict(measured) | {"written": [str(file) for file in written]}
         if not as_json:
             show(in_words(measured))
@@ -118,36 +120,13 @@ def in_words(measured: MeasuredPicture) -> Group:
         if found.quantity is None:
             table.add_row(found.name, Text(f"cannot tell: {found.refused}", style="dim"), "", "")
         else:
-            value, interval = printed(found.quantity)
+            value, interval = printed_quantity(found.quantity)
             table.add_row(
                 found.name, value, interval, "" if found.quantity.n is None else str(found.quantity.n)
             )
     return Group(
         Text(measured.picture.name, style="bold"), Text(scale_in_words(measured.picture.scale)), table
     )
-
-
-def scale_in_words(scale: Scale) -> str:
-    """What the scale is, and by which readings."""
-    readings = "; ".join(f"{r.pixel_size_nm:.4g} nm by {r.source} ({r.detail})" for r in scale.readings)
-    if scale.verdict == "none":
-        return "scale: not known, lengths are in pixels"
-    if scale.verdict == "conflict":
-        return f"scale: in conflict, lengths are in pixels: {readings}"
-    return f"scale: {scale.verdict}: {readings}"
-
-
-def printed(quantity: Quantity) -> tuple[str, str]:
-    """Value and interval with as many digits as mean something, lengths in nm, µm or mm."""
-    from micrographia.micrographs.lengths import printed_length
-
-    def words(value: float) -> str:
-        if quantity.unit == "nm":
-            return printed_length(value)
-        return f"{value:.3g} {quantity.unit}".strip()
-
-    low, high = ("" if end is None else words(end) for end in (quantity.low, quantity.high))
-    return words(quantity.value), f"{low} to {high}" if low and high else ""
 
 
 def as_dict(measured: MeasuredPicture) -> dict[str, Any]:

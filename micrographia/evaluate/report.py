@@ -63,6 +63,27 @@ class Item:
 
 
 @dataclass(frozen=True)
+class MeasuredImage:
+    """One test image with what was measured on it."""
+
+    name: str
+    truth: str | None
+    picture: bytes
+    """PNG: the image with outlines and scale bar, and the histogram."""
+    scale: str
+    """Verdict and readings, in words."""
+    numbers: tuple[tuple[str, str, str, str], ...]
+    """Name, value, 95 % interval and n."""
+    refused: tuple[tuple[str, str], ...]
+    """What cannot be told, and the reason."""
+
+    @property
+    def source(self) -> str:
+        """The picture as a data URL."""
+        return f"data:image/png;base64,{base64.b64encode(self.picture).decode('ascii')}"
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything the report shows. Per-class figures and the confusion matrix come from the items."""
 
@@ -73,6 +94,7 @@ class Report:
     scores: tuple[Score, ...]
     classes: tuple[str, ...] = ()
     items: tuple[Item, ...] = ()
+    measured: tuple[MeasuredImage, ...] = ()
     curves: tuple[Curve, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     """How much there was of what: training images, test images, questions ..."""

@@ -16,13 +16,14 @@ from micrographia.evaluate import exam as exams
 from micrographia.evaluate import report as reports
 from micrographia.evaluate import scoring
 from micrographia.evaluate.exam import Answers, Exam, Training
+from micrographia.evaluate.measured import Examples, chosen, measure_examples
 from micrographia.evaluate.metrics import words
 from micrographia.evaluate.plots import Curve
 from micrographia.measure import METHOD_VERSION
 from micrographia.micrographs.display import open_display
 from micrographia.records import Conversation, Score
 from micrographia.teach.facts import facts_of
-from micrographia.teach.generate import current_course
+from micrographia.teach.generate import current_course, for_a_student
 from micrographia.teach.measured import MOST_WORDINGS, wordings
 from micrographia.teach.questions import asked
 from micrographia.tune.card import Card
@@ -30,7 +31,7 @@ from micrographia.workspace import Workspace
 
 TABLE, REPORT = "scores.json", "report.html"
 
-VERSION = "1"
+VERSION = "2"
 """Counts up when the same answers are scored or shown otherwise."""
 
 
@@ -85,16 +86,22 @@ def _score(
     scores = tuple(scoring.scores(exam, systems, references, classes, workspace.catalog.groups()))
     progress.advance(len(systems))
     progress.end()
-    _write_report(workspace, fold, assistant, exam, systems[exams.STUDENT], references, classes, scores)
+    examples = measure_examples(workspace, chosen(exam.micrographs, workspace.recipe.split.seed), progress)
+    _write_report(
+        workspace, fold, assistant, exam, systems[exams.STUDENT], references, classes, scores, examples
+    )
     return scores
 
 
 def _fingerprint(
     workspace: Workspace, assistant: Assistant, exam: Exam, learned: Sequence[Conversation]
 ) -> str:
-    """sha256 over all that decides the scores: who is asked what, and what the baselines know."""
+    """sha256 over what decides scores and report: who is asked what, what baselines know, and the scales."""
     group_of = workspace.catalog.groups()
-    images = [f"{m.id} {m.label} {group_of[m.id]} {len(exam.asked[m.id])}" for m in exam.micrographs]
+    images = [
+        f"{m.id} {m.label} {group_of[m.id]} {len(exam.asked[m.id])} {m.scale.model_dump_json()}"
+        for m in exam.micrographs
+    ]
     texts = [f"{c.id} {c.prompt} {c.answer}" for c in (*exam.conversations, *learned)]
     return hashlib.sha256("\n".join([VERSION, assistant.identity, *images, *texts]).encode()).hexdigest()
 
@@ -124,7 +131,7 @@ def exam_of(workspace: Workspace, fold: int) -> Exam:
     micrographs = catalog.micrographs("test", fold)
     if not micrographs:
         raise WorkspaceError("no image is in the test part", "ingest more images, or tell fewer to be train")
-    conversations = catalog.conversations(current_course(workspace), "test", fold)
+    conversations = filter(for_a_student, catalog.conversations(current_course(workspace), "test", fold))
     exam = exams.set_exam(micrographs, conversations, recipe.evaluate.questions_per_image, recipe.split.seed)
     if not exam.micrographs:
         raise WorkspaceError(
@@ -184,6 +191,7 @@ def _write_report(
     references: Mapping[str, Sequence[str]],
     classes: Sequence[str],
     scores: tuple[Score, ...],
+    examples: Examples,
 ) -> None:
     folder = workspace.report_folder(fold)
     folder.mkdir(parents=True, exist_ok=True)
@@ -195,6 +203,7 @@ def _write_report(
         scores=scores,
         classes=tuple(classes),
         items=tuple(_items(workspace, exam, answers, references, classes)),
+        measured=examples.images,
         curves=tuple(_curves(card)),
         counts={
             "training images": card.images,
@@ -208,6 +217,7 @@ def _write_report(
             f"{MOST_WORDINGS} spread evenly. Facts are those that pixels show: "
             "class, level, direction.",
             "Groups (specimens, look-alikes) are whole in one part of the split.",
+            *(f"An example could not be measured: {each}" for each in examples.left_out),
         ),
     )
     reports.write(report, folder / REPORT)

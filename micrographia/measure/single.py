@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +13,15 @@ from micrographia.measure.field import BY_ITSELF, Kind, Measured, measure_field
 from micrographia.measure.overlay import Drawing, draw
 from micrographia.measure.particles import Particles
 from micrographia.measure.segment import Method
-from micrographia.micrographs.lengths import printed_length
+from micrographia.micrographs.conflict_picture import Conflict, draw_conflict
+from micrographia.micrographs.lengths import printed_quantity
 from micrographia.micrographs.picture import Picture, open_picture
 
 COLUMNS = ("Label", "Area", "Feret", "MinFeret", "Diameter", "Circ.", "AR", "Cut", "Unit")
 """ImageJ's names where it has one; AR is its aspect ratio, largest over smallest."""
+
+DRAWN = ("particle diameter", "particle count", "fibre diameter", "pitch")
+"""What stands in words below the picture."""
 
 
 @dataclass(frozen=True)
@@ -36,29 +42,46 @@ def measure_picture(
     )
 
 
-def write_results(measured: MeasuredPicture, folder: Path) -> tuple[Path, ...]:
-    """The picture as PNG and, where there are particles, their table as CSV; which files were written."""
-    stem = Path(measured.picture.name).stem
-    picture = folder / f"{stem}-measured.png"
-    found = measured.measured
-    trusted = found.segmentation is not None and found.segmentation.trusted
-    particles = found.particles if trusted else None
+def names_for(paths: Sequence[Path]) -> list[str]:
+    """For each image the name that its results begin with: its stem, and more where two would be alike."""
+    names = [path.stem for path in paths]
+    for longer in (lambda path: path.name, lambda path: f"{path.parent.name}-{path.name}"):
+        often = Counter(names)
+        names = [longer(p) if often[name] > 1 else name for p, name in zip(paths, names, strict=True)]
+    often = Counter(names)
+    return [f"{name}-{k}" if often[name] > 1 else name for k, name in enumerate(names, start=1)]
+
+
+def write_results(measured: MeasuredPicture, folder: Path, stem: str | None = None) -> tuple[Path, ...]:
+    """The picture as PNG, and where there are particles their table as CSV; which files were written.
+
+    Their names begin with ``stem``, by default that of the image's name. Where readings of the scale
+    contradict each other, a second picture shows how.
+    """
+    picture = measured.picture
+    stem = stem or Path(picture.name).stem
+    particles = measured.measured.outlined
+    written = [folder / f"{stem}-measured.png"]
     draw(
         Drawing(
-            image=measured.picture.display,
-            title=measured.picture.name,
-            scale=measured.picture.scale,
+            image=picture.display,
             particles=particles,
-            bar=measured.picture.bar,
+            widths=measured.measured.crossed,
+            bar=picture.bar,
+            title=picture.name,
             lines=_lines(measured),
         ),
-        picture,
+        written[0],
     )
-    if particles is None or particles.count == 0:
-        return (picture,)
-    table = folder / f"{stem}-particles.csv"
-    table.write_text(_table(particles), encoding="utf-8")
-    return picture, table
+    if particles is not None and particles.count:
+        written.append(folder / f"{stem}-particles.csv")
+        written[-1].write_text(_table(particles), encoding="utf-8")
+    if picture.scale.verdict == "conflict":
+        written.append(folder / f"{stem}-conflict.png")
+        written[-1].write_bytes(
+            draw_conflict(Conflict(picture.name, picture.display, picture.scale, picture.bar))
+        )
+    return tuple(written)
 
 
 def _lines(measured: MeasuredPicture) -> list[str]:
@@ -66,15 +89,11 @@ def _lines(measured: MeasuredPicture) -> list[str]:
     size = scale.pixel_size_nm
     lines = [f"scale: {scale.verdict}" + (f", {size:.4g} nm a pixel" if size else "")]
     for m in measured.measured.measurements:
-        if m.quantity is not None and m.name in (
-            "particle diameter",
-            "particle count",
-            "fibre diameter",
-            "pitch",
-        ):
-            value = m.quantity.value
-            words = printed_length(value) if m.quantity.unit == "nm" else f"{value:.3g} {m.quantity.unit}"
-            lines.append(f"{m.name}: {words}" + (f" (n = {m.quantity.n})" if m.quantity.n else ""))
+        if m.quantity is not None and m.name in DRAWN:
+            value, interval = printed_quantity(m.quantity)
+            count = f"n = {m.quantity.n}" if m.quantity.n else ""
+            behind = ", ".join(filter(None, (f"95 % interval {interval}" if interval else "", count)))
+            lines.append(f"{m.name}: {value}" + (f" ({behind})" if behind else ""))
     return lines
 
 

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from micrographia import phantoms
 from micrographia.cli import app
+from tests.micrographs.instruments import as_fei
 
 
 def run(*words):
@@ -65,6 +66,17 @@ def test_in_words(spheres, tmp_path):
     assert "particle diameter" in result.stdout
     assert "95 % interval" in result.stdout
     assert "pitch" not in result.stdout
+
+
+def test_a_conflict_of_the_scale_is_drawn(spheres, tmp_path):
+    path = as_fei(spheres[1], tmp_path / "wrong.tif", 2 * spheres[1].pixel_size_nm)
+    told = json.loads(run("measure", path, "--json", "--out", tmp_path, "--what", "quality").stdout)[
+        str(path)
+    ]
+    assert told["scale"]["verdict"] == "conflict"
+    assert told["written"] == [str(tmp_path / "wrong-measured.png"), str(tmp_path / "wrong-conflict.png")]
+    with Image.open(tmp_path / "wrong-conflict.png") as image:
+        assert min(image.size) > 400
 
 
 def test_without_a_scale_lengths_are_in_pixels(spheres, tmp_path):

@@ -3,6 +3,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from micrographia.evaluate.metrics.facts import check_facts
 from micrographia.evaluate.plots import Curve
-from micrographia.evaluate.report import Exchange, Item, Report, render, thumbnail, write
+from micrographia.evaluate.report import Exchange, Item, MeasuredImage, Report, render, thumbnail, write
 from micrographia.records import Score
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -78,6 +79,16 @@ def item(number, truth="pores", ranking=(("pores", 0.8), ("tips", 0.15), ("films
     )
 
 
+MEASURED = MeasuredImage(
+    name="pores <i>1</i>.tif",
+    truth="pores & co",
+    picture=b"\x89PNG\r\n\x1a\n...",
+    scale="scale: agreed: 5 nm by header",
+    numbers=(("particle diameter", "1.2 µm", "1.1 µm to 1.3 µm", "1,234"),),
+    refused=(("pitch, pattern orientation", "nothing repeats"),),
+)
+
+
 @pytest.fixture
 def report():
     return Report(
@@ -129,9 +140,9 @@ def test_names_from_the_lab_are_escaped(report):
 
 
 def test_nothing_is_loaded_from_elsewhere(report):
-    html = render(report)
+    html = render(replace(report, measured=(MEASURED,)))
     page = Page(html)
-    assert all(link.startswith("#") for link in page.links())
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.links())
     assert set(re.findall(r"https?://[^\s\"'<>]+", html)) <= {
         "http://www.w3.org/2000/svg",
         "http://www.w3.org/1999/xlink",
@@ -152,6 +163,24 @@ def test_the_gallery_has_what_it_shows_and_filters_by(report):
         "size": "wrong",
         "class": "missing",
     }
+
+
+def test_what_was_measured_stands_with_interval_and_n_or_the_reason(report):
+    page = Page(render(replace(report, measured=(MEASURED, replace(MEASURED, truth=None, numbers=())))))
+    words = " ".join(" ".join(page.text).split())
+    assert words.count("What was measured") == 1
+    assert "particle diameter 1.2 µm 1.1 µm to 1.3 µm 1,234" in words
+    assert "cannot tell pitch, pattern orientation: nothing repeats" in words
+    assert "pores <i>1</i>.tif pores & co · scale: agreed: 5 nm by header" in words
+    sources = [attributes["src"] for tag, attributes in page.tags if tag == "img"]
+    assert [base64.b64decode(source.removeprefix("data:image/png;base64,")) for source in sources] == [
+        MEASURED.picture
+    ] * 2
+    assert page.links() == [*sources]
+
+
+def test_where_nothing_was_measured_there_is_no_such_section(report):
+    assert "What was measured" not in render(report)
 
 
 def test_scores_stand_with_interval_counts_and_method(report):

@@ -11,9 +11,9 @@ from micrographia.evaluate import run as module
 from micrographia.evaluate.exam import BLIND, MAJORITY, NEAREST, STUDENT
 from micrographia.evaluate.run import evaluate
 from micrographia.evaluate.scoring import CLASSIFICATION, DIFFERENCE, FACTS, facts_of
-from micrographia.records import Score
+from micrographia.records import Scale, ScaleReading, Score
 from micrographia.teach.claims import read_claims
-from micrographia.teach.generate import current_course
+from micrographia.teach.generate import current_course, teach
 from micrographia.tune.card import CARD
 from micrographia.workspace import RECIPE, open_workspace
 from tests.evaluate.test_report import Page
@@ -152,6 +152,32 @@ def test_the_report_shows_each_answer_beside_wordings_of_the_facts_on_record(eva
                 assert read_claims(wording, record.keys(), workspace.catalog.labels()) == record
                 compared += len(record)
     assert compared > 50
+
+
+def test_the_report_shows_what_was_measured_on_test_images_of_every_class(evaluated):
+    workspace, made = evaluated
+    page = Page(made.report.read_text(encoding="utf-8"))
+    shown = [attributes for tag, attributes in page.tags if tag == "img"]
+    names = [attributes["alt"].removesuffix(" with what was measured on it") for attributes in shown]
+    test = workspace.catalog.micrographs("test")
+    assert len(names) == min(6, len(test)) and {*names} <= {m.name for m in test}
+    assert all(attributes["src"].startswith("data:image/png;base64,iVBOR") for attributes in shown)
+    words = " ".join(" ".join(page.text).split())
+    for label in {m.label for m in test}:
+        assert f"{label} · scale: not known, lengths are in pixels" in words
+
+
+def test_a_scale_that_is_told_later_is_shown(evaluated, again):
+    """Nothing is scored otherwise, and the report is still written anew."""
+    parts = again.catalog.parts()
+    source = next(s for s in again.catalog.sources("taken") if parts[s.micrograph] == "test")
+    scale = Scale.of((ScaleReading(source="table", pixel_size_nm=5.0),))
+    told = source.told.model_copy(update={"scale": scale})
+    again.catalog.record([source.model_copy(update={"told": told})])
+    teach(again)
+    words = "scale: single: 5 nm by table"
+    assert words not in evaluated[1].report.read_text(encoding="utf-8")
+    assert words in evaluate(again).report.read_text(encoding="utf-8")
 
 
 def test_near_duplicates_are_one_group(evaluated, again):
