@@ -108,15 +108,16 @@ def prompt_for(question: Question, facts: Facts, phrasing: str, length: Length) 
     return " ".join([phrasing, *header, *sizes, *([BRIEFLY] if length == "short" else [])])
 
 
-def questions_asked(asked: Iterable[Conversation]) -> tuple[tuple[str, ...], ...]:
-    """The phrasings of each question that is asked, as a person would ask it; both in alphabetical order.
+def for_a_student(conversation: Conversation) -> bool:
+    """Whether a student is to answer it. What rests on header or sizes is answered from the record."""
+    return HEADER not in conversation.prompt and MEASURED not in conversation.prompt
 
-    Questions that come with the header or the sizes of an image are left out, since nobody types those.
-    """
+
+def questions_asked(asked: Iterable[Conversation]) -> tuple[tuple[str, ...], ...]:
+    """The phrasings of each question that is asked, as a person would ask it; both in alphabetical order."""
     phrasings: dict[tuple[str, str], set[str]] = defaultdict(set)
     for c in asked:
-        if HEADER not in c.prompt and MEASURED not in c.prompt:
-            phrasings[c.question_set, c.question].add(c.prompt.removesuffix(BRIEFLY).strip())
+        phrasings[c.question_set, c.question].add(c.prompt.removesuffix(BRIEFLY).strip())
     return tuple(sorted(tuple(sorted(of_question)) for of_question in phrasings.values()))
 
 

@@ -11,10 +11,10 @@ from functools import cached_property
 from micrographia.errors import PlanError
 from micrographia.recipe import TuneSection
 from micrographia.records import Conversation, Micrograph
-from micrographia.teach.generate import current_course
+from micrographia.teach.generate import current_course, for_a_student
 from micrographia.workspace import Workspace
 
-VERSION = 3
+VERSION = 4
 """Counts up when the same recipe and data make another student."""
 
 
@@ -50,12 +50,16 @@ class Corpus:
 
 
 def corpus_of(workspace: Workspace, fold: int) -> Corpus:
-    """Of the recipe's course. Raises PlanError where there is nothing to learn from or to validate with."""
+    """Of the recipe's course, what a student is to answer.
+
+    Raises PlanError where there is nothing to learn from or to validate with.
+    """
     catalog = workspace.catalog
-    conversations = list(catalog.conversations(current_course(workspace)))
+    conversations = list(filter(for_a_student, catalog.conversations(current_course(workspace))))
     if not conversations:
         raise PlanError(
-            "there are no conversations of the recipe's course", "teach first: micrographia teach"
+            "there are no conversations of the recipe's course for a student",
+            "teach first: micrographia teach; or name more question sets than those about scale and sizes",
         )
     part_of, group_of, every = catalog.parts(fold), catalog.groups(), catalog.micrographs()
     taught = {c.micrographs[0] for c in conversations}

@@ -6,7 +6,7 @@ from PIL import Image
 from micrographia.errors import RecipeError, WorkLeftOut, WorkspaceError
 from micrographia.measure.field import SIZES_VERSION
 from micrographia.teach import generate
-from micrographia.teach.generate import current_course, question_sets, questions_asked, teach
+from micrographia.teach.generate import current_course, for_a_student, question_sets, questions_asked, teach
 from tests.measure.drawn import discs
 from tests.teach.workspaces import RECIPE, drawn_workspace
 
@@ -111,6 +111,7 @@ def test_questions_about_sizes_are_taught_where_the_recipe_asks_for_them(tmp_pat
     assert len(asked) == 3 * 2
     for conversation in asked:
         assert "Measured: particle diameter" in conversation.prompt
+        assert not for_a_student(conversation)
     assert len(workspace.catalog.measurements(SIZES_VERSION)) == 3
     assert teach(workspace) == 0
 
@@ -125,7 +126,7 @@ def test_questions_that_were_asked_are_as_a_person_would_ask_them(tmp_path):
     workspace = drawn_workspace(tmp_path)
     teach(workspace)
     of_sets = [set(q.ask) for s in question_sets(workspace) for q in s.questions if not q.about_the_header]
-    found = questions_asked(kept(workspace))
+    found = questions_asked(filter(for_a_student, kept(workspace)))
     assert len(found) == len(of_sets)
     for phrasings in found:
         assert any({*phrasings} <= of_question for of_question in of_sets), phrasings
