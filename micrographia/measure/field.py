@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from micrographia.measure.cracks import find_cracks, measure_cracks
-from micrographia.measure.fibres import measure_fibres
+from micrographia.measure.fibres import Widths, find_widths, measure_fibres
 from micrographia.measure.grains import measure_grains
 from micrographia.measure.particles import Particles, measure_particles
 from micrographia.measure.pattern import measure_pattern
@@ -32,16 +32,22 @@ SIZES_VERSION = "sizes 1"
 
 @dataclass(frozen=True)
 class Measured:
-    """The measurements of one field, and the particles they are of, for drawing."""
+    """The measurements of one field, and the particles and fibres they are of, for drawing."""
 
     measurements: tuple[Measurement, ...]
     segmentation: Segmentation | None = None
     particles: Particles | None = None
+    widths: Widths | None = None
 
     @property
     def outlined(self) -> Particles | None:
         """The particles where their outlines are to be trusted."""
         return self.particles if self.segmentation and self.segmentation.trusted else None
+
+    @property
+    def crossed(self) -> Widths | None:
+        """The widths across fibres where they were told."""
+        return self.widths if self.widths and not self.widths.refusal else None
 
 
 def measure_field(
@@ -53,19 +59,23 @@ def measure_field(
 ) -> Measured:
     """Measure ``field``, (rows, columns) or (rows, columns, 3); ``pixel_nm`` is None without a scale."""
     grey = luma(field)
-    segmentation = (
-        segment(np.rint(grey).astype(np.uint8), method) if {"particles", "grains"} & set(kinds) else None
-    )
+    whole = np.rint(grey).astype(np.uint8)
+    segmentation = segment(whole, method) if {"particles", "grains"} & set(kinds) else None
     particles = None if segmentation is None else Particles(segmentation.labels, pixel_nm, burnt_in)
+    widths = find_widths(whole) if "fibres" in kinds else None
+    if widths is not None and segmentation is not None:
+        segmentation, widths = _rivals(segmentation, widths)
     found: list[Measurement] = []
     for kind in kinds:
         if kind == "particles" and segmentation is not None and particles is not None:
-            found += _particles(particles, segmentation)
+            found += _certain(measure_particles(particles), segmentation, "particles")
         elif kind == "grains" and segmentation is not None:
-            found += measure_grains(segmentation.labels, pixel_nm)
+            found += _certain(measure_grains(segmentation.labels, pixel_nm), segmentation, "grains")
+        elif kind == "fibres" and widths is not None:
+            found += measure_fibres(widths, pixel_nm)
         else:
             found += OTHERS[kind](grey, pixel_nm)
-    return Measured(tuple(found), segmentation, particles)
+    return Measured(tuple(found), segmentation, particles, widths)
 
 
 def measure_sizes(field: NDArray[np.uint8], burnt_in: Sequence[Box] = ()) -> tuple[Measurement, ...]:
@@ -73,18 +83,26 @@ def measure_sizes(field: NDArray[np.uint8], burnt_in: Sequence[Box] = ()) -> tup
     return measure_field(field, None, SIZES, burnt_in=burnt_in).measurements
 
 
-def _particles(particles: Particles, segmentation: Segmentation) -> tuple[Measurement, ...]:
+def _rivals(segmentation: Segmentation, widths: Widths) -> tuple[Segmentation, Widths]:
+    """What one network is surer of is no longer trusted as what the other sees: fibres are no particles."""
+    if widths.refusal or not segmentation.trusted:
+        return segmentation, widths
+    if widths.confidence >= segmentation.confidence:
+        return replace(segmentation, rival=f"fibres are seen here ({widths.confidence:.2f})"), widths
+    return segmentation, replace(widths, rival=f"particles are seen here ({segmentation.confidence:.2f})")
+
+
+def _certain(
+    measured: Sequence[Measurement], segmentation: Segmentation, what: str
+) -> tuple[Measurement, ...]:
     """Refused, one and all, where the outlines are not to be trusted."""
-    measured = measure_particles(particles)
     by = f"outlines by {segmentation.method}"
+    told = [m.model_copy(update={"method": f"{m.method}; {by}"}) for m in measured]
     if segmentation.trusted:
-        return tuple(m.model_copy(update={"method": f"{m.method}; {by}"}) for m in measured)
-    reason = (
-        f"outlines of particles are not certain: {segmentation.confidence:.2f} where {TRUSTED:g} is needed"
-    )
-    return tuple(
-        Measurement(name=m.name, quantity=None, method=f"{m.method}; {by}", refused=reason) for m in measured
-    )
+        return tuple(told)
+    sure = segmentation.rival or f"{segmentation.confidence:.2f} where {TRUSTED:g} is needed"
+    reason = f"outlines of {what} are not certain: {sure}"
+    return tuple(m.model_copy(update={"quantity": None, "refused": reason}) for m in told)
 
 
 def _open_area(grey: NDArray[np.float64], pixel_nm: float | None) -> tuple[Measurement, ...]:
@@ -102,7 +120,6 @@ def _quality(grey: NDArray[np.float64], _: float | None) -> tuple[Measurement, .
 
 
 OTHERS: dict[str, Callable[[NDArray[np.float64], float | None], tuple[Measurement, ...]]] = {
-    "fibres": measure_fibres,
     "pattern": measure_pattern,
     "pores": _open_area,
     "cracks": _cracks,

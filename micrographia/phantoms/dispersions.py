@@ -24,7 +24,7 @@ Labels = NDArray[np.int32]
 
 SMALLEST, LARGEST_SHARE = 6.0, 1.0
 """Equivalent diameters in pixels, and as a part of the image's side."""
-THINNEST, THICKEST_SHARE = 4.0, 0.35
+THINNEST, THICKEST_SHARE = 7.0, 0.3
 """Of strands, in the same way."""
 MOST_PARTICLES = 350
 LEAST_VISIBLE = 0.25
@@ -39,8 +39,9 @@ class Dispersion:
     """(rows, columns)."""
     labels: Labels
     """(rows, columns), 0 for ground, else the number of the particle."""
-    widths: NDArray[np.float64] | None = None
-    """(n + 1,) width of each strand in pixels by its number, that of ground 0; None for particles."""
+    depth: NDArray[np.float32] | None = None
+    """(rows, columns) of strands: 0 at the sides of each, 1 on its axis, whatever hides a part of it; None
+    for particles."""
 
 
 @dataclass(frozen=True)
@@ -70,19 +71,16 @@ def draw_dispersion(rng: np.random.Generator, side: int = 192) -> Dispersion:
         full.append(int((rho < 1).sum()))
         render.add(window, rho, size, len(full), rng)
     image, labels = render.finish(rng)
-    labels, _ = _visible(labels, np.array([0, *full]))
-    return Dispersion(_photographed(image, rng, diameter), labels)
+    return Dispersion(_photographed(image, rng, diameter), _visible(labels, np.array([0, *full])))
 
 
-def _visible(
-    labels: Labels, full: NDArray[np.int64], least: float = LEAST_VISIBLE
-) -> tuple[Labels, NDArray[np.bool_]]:
-    """Without particles of which too little is seen, numbered from 1; and which they are."""
+def _visible(labels: Labels, full: NDArray[np.int64], least: float = LEAST_VISIBLE) -> Labels:
+    """Without particles of which too little is seen, numbered from 1."""
     seen = np.bincount(labels.ravel(), minlength=full.size)
     kept = (seen >= least * full) & (seen >= 12)
     kept[0] = False
     numbers = np.cumsum(kept) * kept
-    return np.asarray(numbers[labels], np.int32), kept
+    return np.asarray(numbers[labels], np.int32)
 
 
 # Where particles lie
@@ -363,7 +361,8 @@ def draw_strands(rng: np.random.Generator, side: int = 192) -> Dispersion:
     width = float(np.exp(rng.uniform(np.log(THINNEST), np.log(THICKEST_SHARE * side))))
     render = _Transmitted(rng, side) if rng.random() < 0.2 else _Secondary(rng, side, width)
     r, c = np.meshgrid(np.arange(side, dtype=np.float32), np.arange(side, dtype=np.float32), indexing="ij")
-    full, widths = [], []
+    full: list[int] = []
+    depth = np.zeros((side, side), np.float32)
     spread = rng.choice([0.03, 0.15, 0.35])
     for middle, direction in _laid(rng, side, width):
         thick = width * float(np.exp(rng.normal(0, spread)))
@@ -378,17 +377,15 @@ def draw_strands(rng: np.random.Generator, side: int = 192) -> Dispersion:
             rho = np.where(
                 u > rng.uniform(-0.3, 0.3) * side, np.hypot(rho, np.maximum(u, 0) / (thick / 2)), rho
             )
-        inside = int((rho < 1).sum())
-        if inside < 12:
+        inside = rho < 1
+        if inside.sum() < 12:
             continue
-        full.append(inside)
-        widths.append(thick)
+        full.append(int(inside.sum()))
+        depth[inside] = 1 - rho[inside]
         render.add((slice(0, side), slice(0, side)), rho, thick, len(full), rng)
     image, labels = render.finish(rng)
-    seen, kept = _visible(labels, np.array([0, *full]), 0.08)
-    return Dispersion(
-        _photographed(image, rng, width), seen, np.array([0, *widths])[np.r_[0, np.nonzero(kept)[0]]]
-    )
+    seen = _visible(labels, np.array([0, *full]), 0.08)
+    return Dispersion(_photographed(image, rng, width), seen, np.where(seen > 0, depth, np.float32(0)))
 
 
 def _laid(rng: np.random.Generator, side: int, width: float) -> list[tuple[NDArray[np.float64], float]]:

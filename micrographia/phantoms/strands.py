@@ -36,24 +36,34 @@ class Drawn:
         self.diameter: dict[int, float] = {}
         self.length: dict[int, float] = {}
         self.angle: dict[int, float] = {}
+        self.width: dict[int, float] = {}
+        """Mean width within the field; a rod seen on its end has none."""
 
-    def add(self, label: int, path: NDArray[np.float64], diameter: float) -> None:
-        """Remember a strand by the (row, column) points of its axis."""
+    def add(self, label: int, path: NDArray[np.float64], diameter: float, width: float | None = None) -> None:
+        """Remember a strand by the (row, column) points of its axis; it is ``diameter`` wide if not told."""
         step = np.diff(path, axis=0)
         size = np.linalg.norm(step, axis=1)
         heading = np.exp(2j * np.arctan2(-step[:, 0], step[:, 1]))
         self.diameter[label] = diameter
+        self.width[label] = diameter if width is None else width
         self.length[label] = float(size.sum())
         self.angle[label] = float(np.rad2deg(np.angle((heading * size).sum())) / 2 % 180)
 
 
 def _within(path: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
-    return path[((path >= 0) & (path < np.array(shape))).all(axis=1)]
+    return path[_is_within(path, shape)]
+
+
+def _is_within(path: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    return np.asarray(((path >= 0) & (path < np.array(shape))).all(axis=1))
 
 
 def _with_truth(scene: Scene, drawn: Drawn, view: View) -> Drawing:
     kept = [label for label in drawn.diameter if (scene.label == label).sum() >= 6]
-    objects = scene.objects()
+    objects = tuple(
+        one.model_copy(update={"width_px": drawn.width.get(label)})
+        for one, label in zip(scene.objects(), kept, strict=True)
+    )
     diameters = np.array([drawn.diameter[k] for k in kept])
     quantities = count("count", len(objects)) | percent("area_fraction", float((scene.label > 0).mean()))
     quantities |= percent("porosity", float((scene.label == 0).mean()))
@@ -240,7 +250,7 @@ def _forest(view: View) -> tuple[Scene, Drawn]:
         tube(scene, path, radius, z, tone * fade, label, facets=0.5)
         if label not in scene.footprint:
             continue
-        drawn.add(label, seen, diameter)
+        drawn.add(label, seen, diameter, 2 * float(radius[_is_within(path, scene.shape)].mean()))
         if droplet:
             tip = path[-1]
             size = max(1.5, radius[-1] * (1 + 0.6 * droplet))

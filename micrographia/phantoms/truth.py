@@ -26,6 +26,8 @@ class ObjectTruth(Record):
     visible_px: int
     whole: bool
     """Nothing of it is hidden by another object or cut by the edge of the field."""
+    width_px: float | None = None
+    """Of a fibre or wire: its mean width across as seen from above, within the field; None for others."""
 
 
 class Truth(Record):

@@ -9,7 +9,6 @@ from scipy.spatial import cKDTree
 
 from micrographia import phantoms
 from micrographia.measure.cracks import find_cracks, measure_cracks, skeleton_length
-from micrographia.measure.fibres import measure_fibres
 from micrographia.measure.grains import grain_size_number, intercepts, measure_grains
 from micrographia.measure.pattern import find_lattice, measure_pattern
 from micrographia.measure.pores import local_thickness, measure_pores
@@ -186,23 +185,3 @@ class TestQuality:
         assert named(measure_quality(grey))["charging streaks"].quantity.value < 1
         grey[::20] += 40
         assert named(measure_quality(grey))["charging streaks"].quantity.value == pytest.approx(5, abs=1)
-
-
-class TestFibres:
-    @pytest.mark.parametrize("angle", [0, 33, 90])
-    @pytest.mark.parametrize("width", [8, 15, 30])
-    def test_straight_fibres(self, angle, width):
-        side = 320
-        r, c = np.mgrid[:side, :side] - side / 2
-        across = c * np.sin(np.radians(angle)) + r * np.cos(np.radians(angle))
-        distance = np.abs((across + 1.2 * width) % (2.4 * width) - 1.2 * width)
-        bright = ndimage.gaussian_filter(np.where(distance < width / 2, 180.0, 50.0), 0.7)
-        grey = bright + np.random.default_rng(0).normal(0, 6, bright.shape)
-        found = named(measure_fibres(grey, 2.0))
-        assert found["fibre diameter"].quantity.value == pytest.approx(2 * width, rel=0.06)
-        assert found["fibre order"].quantity.value > 0.9
-        turn = (found["fibre orientation"].quantity.value - angle) % 180
-        assert min(turn, 180 - turn) < 2
-
-    def test_no_fibres(self):
-        assert named(measure_fibres(np.full((100, 100), 90.0)))["fibre diameter"].refused

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
-from skimage.morphology import h_maxima
 from skimage.segmentation import watershed
 
-Labels = NDArray[np.int32]
+from micrographia.measure.segment.instances import Labels, middles
 
 BLUR = 1.0
 RISE = 0.1
@@ -31,7 +30,7 @@ def by_threshold(grey: NDArray[np.number[Any]]) -> Labels:
     inside = ~bright if _along_sides(bright) > _along_sides(~bright) else bright
     inside = ndimage.binary_fill_holes(ndimage.binary_opening(inside))
     distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(inside), BLUR)
-    seeds, _ = ndimage.label(h_maxima(distance, max(1.0, RISE * float(distance.max()))))
+    seeds = middles(distance, np.maximum(1.0, RISE * distance)) * inside
     labels = watershed(-distance, seeds, mask=inside)
     sizes = np.bincount(labels.ravel())
     kept = sizes >= SMALLEST_PX

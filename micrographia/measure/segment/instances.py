@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.morphology import h_maxima
+from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
 Labels = NDArray[np.int32]
@@ -25,9 +25,17 @@ def particles_in(maps: Maps) -> Labels:
     foreground, contact, depth = maps
     inside = foreground > FOREGROUND
     smooth = ndimage.gaussian_filter(depth * inside, 1.0)
-    rising = h_maxima(np.round(smooth, 3), SEED_RISE).astype(bool) & (smooth > LEAST_DEPTH)
-    seeds, _ = ndimage.label(rising, structure=np.ones((3, 3)))
+    seeds = middles(smooth, np.full_like(smooth, SEED_RISE)) * (smooth > LEAST_DEPTH)
     return _large(watershed(-(smooth - 0.3 * contact), seeds, mask=inside))
+
+
+def middles(depth: NDArray[np.floating], rise: NDArray[np.floating]) -> Labels:
+    """Maxima of ``depth`` that rise by ``rise`` there above the saddle to the next, numbered from 1.
+
+    Reconstruction, then maxima: `h_maxima` keeps every one of several equally deep points of a ridge.
+    """
+    filled = reconstruction(depth - rise, depth)
+    return np.asarray(ndimage.label(local_maxima(np.round(filled, 6)), np.ones((3, 3)))[0], np.int32)
 
 
 def _large(labels: NDArray[np.integer]) -> Labels:
@@ -38,13 +46,19 @@ def _large(labels: NDArray[np.integer]) -> Labels:
 
 
 def depth_of(labels: Labels) -> NDArray[np.float32]:
-    """Distance to the outline of each particle as a part of its largest; the image's side is no outline."""
+    """Distance to the outline of each particle as a part of its largest; the image's side is no outline.
+
+    A particle without any outline, which fills the image, is equally deep everywhere: 1.
+    """
     depth = np.zeros(labels.shape, np.float32)
     for number, window in enumerate(ndimage.find_objects(labels), start=1):
         if window is None:
             continue
         wide = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in window)
         inside = labels[wide] == number
+        if inside.all():
+            depth[wide] = 1
+            continue
         distance = ndimage.distance_transform_edt(np.pad(inside, 1, mode="edge"))[1:-1, 1:-1]
         depth[wide][inside] = distance[inside] / max(float(distance.max()), 1.0)
     return depth

@@ -19,8 +19,6 @@ from torch import Tensor, nn
 
 PARTICLES, STRANDS = (Path(__file__).parent / f"{name}.safetensors" for name in ("particles", "strands"))
 """Weights of the two networks, alike but for what they learned."""
-USUAL_WIDTH = 3.5
-"""log2 of a strand's pixels from which the network tells the difference, halved."""
 WIDTHS = (24, 48, 80, 112, 144)
 """Channels by level; the first is at half resolution."""
 MULTIPLE = 2 ** len(WIDTHS)
@@ -84,27 +82,24 @@ def _network(weights: Path) -> SegmenterNetwork:
 
 
 def look(grey: NDArray[np.floating]) -> NDArray[np.float32]:
-    """(3, rows, columns) for ``grey`` (rows, columns): probabilities of foreground and contact, and depth.
+    """(3, rows, columns) for ``grey`` (rows, columns): particle, contact of two, and depth, each 0 to 1.
 
-    Depth is 0 at a particle's outline and 1 in its middle.
+    The first two are probabilities. Depth is 0 at a particle's outline and 1 in its middle.
     """
-    y = _seen(PARTICLES, grey)
-    y[:2] = y[:2].sigmoid()
-    return np.asarray(y.clamp(0, 1).numpy())
+    return _seen(PARTICLES, grey)
 
 
 def look_for_strands(grey: NDArray[np.floating]) -> NDArray[np.float32]:
-    """(3, rows, columns): probability of a strand, log2 of its width in pixels, and the spread of that."""
-    y = _seen(STRANDS, grey)
-    width, spread = USUAL_WIDTH + 2 * y[1], y[2].clamp(-4, 1.5).exp()
-    return np.stack([y[0].sigmoid().numpy(), width.numpy(), spread.numpy()])
+    """(3, rows, columns): fibre or wire, its outline, and depth: 0 at its sides and 1 on its axis."""
+    return _seen(STRANDS, grey)
 
 
-def _seen(weights: Path, grey: NDArray[np.floating]) -> Tensor:
+def _seen(weights: Path, grey: NDArray[np.floating]) -> NDArray[np.float32]:
     rows, columns = grey.shape
     padding = ((0, -rows % MULTIPLE), (0, -columns % MULTIPLE))
     how: Literal["reflect", "edge"] = "reflect" if min(grey.shape) > MULTIPLE else "edge"
     padded = np.pad(standardised(grey), padding, mode=how)
     with torch.inference_mode():
-        seen: Tensor = _network(weights)(torch.from_numpy(padded)[None, None])
-    return seen[0, :, :rows, :columns].clone()
+        seen = _network(weights)(torch.from_numpy(padded)[None, None])[0, :, :rows, :columns].clone()
+        seen[:2] = seen[:2].sigmoid()
+        return np.asarray(seen.clamp(0, 1).numpy())
