@@ -1,12 +1,13 @@
-"""Fibres and wires: width across, direction along, by pairs of facing edges; no mask is needed.
+"""Fibres and wires: width across, direction along, from the axis of each to its two outlines.
 
-In a mat the upper fibres hide the lower, and no threshold parts them. But each fibre that is seen has two
-edges that face each other, so a ray that leaves one edge along the gradient meets the other at the width
-(stroke width, Epshtein, Ofek and Wexler 2010, doi:10.1109/CVPR.2010.5540041).
+In a mat the upper fibres hide the lower, and no threshold parts them. A small network, trained on drawings,
+sees axes and outlines; the widths are then geometry: from each point of an axis to the outline on its left
+and on its right, which lie equally far where a whole width is seen.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,212 +15,231 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from micrographia.measure.particles import median_interval
+from micrographia.measure.segment.choose import zoomed
+from micrographia.measure.segment.instances import Maps
 from micrographia.records import Measurement, Quantity
 
 Grey = NDArray[np.float64]
 Values = NDArray[np.float64]
 
-FINE = 1.2
-"""Gaussian sigma, pixels, at which an edge is placed."""
-SCALES = (1.2, 2.0, 3.2, 5.0, 8.0, 12.0)
-"""Sigmas at which pairs of edges are looked for: the sides of a fibre glow, and only blurred is it one bright
-stroke. The scale counts at which the rays cover most of the image."""
-LEAST_OVER_SCALE = 2.5
-"""A fibre is so many sigmas wide: narrower ones are made by the blur."""
-STRONG_EDGE = 0.25
-"""Least gradient of an edge, as a part of the 99th percentile of gradients."""
-FACING = 0.9
-"""Cosine between a gradient and the reverse of that of the edge it meets: 26 degrees."""
-WIDEST_SHARE = 0.35
-"""Of the shorter side that a fibre is wide at most."""
-LEAST_WIDTH_PX = 4.0
-FEWEST_RAYS = 200
-METHOD = "version 1"
+ZOOMED_SIDES = (160, 224, 320, 448, 640, 900)
+"""Shorter sides, in pixels, at which the network looks; it learned from images of 192."""
+LARGEST_ZOOM = 2.5
+SEEN_WIDTHS, SEEN_BEST = (14.0, 40.0), 20.0
+"""Median width in pixels of the zoomed image between which outlines are seen well, and at which best."""
+NEARLY = 0.9
+"""Of looks with so much of the highest confidence, that which is nearest to SEEN_BEST is taken."""
+AXIS = 0.6
+"""Depth from which a ridge is an axis."""
+OUTLINE = 0.35
+"""Probability from which a ridge of the outline's map is one."""
+STEP, RIDGE = 0.5, 2.0
+"""Pixels between the places looked at, and on either side of a ridge over which its middle is taken."""
+EVEN = 0.2
+"""Difference of the two sides, as a part of the width, up to which a whole width is seen; and one pixel."""
+LEAST_WIDTH_PX = 8.0
+"""Each outline is placed to half a pixel at best: of narrower fibres that is too large a part."""
+LEAST_PLACES, FEWEST = 20, 30
+"""Places, and points of axes, below which there are too few to tell."""
+TRUSTED = 0.5
+PLACE = 4
+"""Side, in median widths, of the squares that count as one place each: within one, widths go together."""
+METHOD = "version 2"
 
 
 @dataclass(frozen=True)
-class Rays:
-    """Rays across fibres: where they begin, how long they are, and which way the fibre runs there."""
+class Widths:
+    """Widths across fibres, one at each point of their axes, in pixels of the field."""
 
-    starts: Values
-    """(n, 2) row and column."""
+    points: Values
+    """(n, 2) row and column on the axis."""
     widths: Values
-    """(n,) pixels."""
-    units: Values
-    """(n, 2) the direction of each ray, (row, column), of length 1."""
-    scale: float
-    """The sigma, in pixels, at which they were found."""
+    """(n,) from outline to outline."""
+    directions: Values
+    """(n,) along the fibre: degrees from growing columns, anticlockwise, 0 to 180."""
+    lengths: Values
+    """(n,) of axis that each stands for."""
+    confidence: float
+    """0 to 1: how sure the network is, times the share of what it sees that the widths account for."""
+    zoom: float = 1.0
+    """At which the network saw them."""
+    rival: str | None = None
+    """What is seen here with more certainty than fibres; None where nothing is."""
 
     @property
-    def directions(self) -> Values:
-        """(n,) along the fibre, a quarter turn from the ray: degrees from growing columns, anticlockwise."""
-        return np.asarray(np.rad2deg(np.arctan2(self.units[:, 1], self.units[:, 0])) % 180)
+    def median(self) -> float:
+        """The width that half of the length is narrower than."""
+        return weighted_quantile(self.widths, self.lengths, 0.5)
 
+    @property
+    def seen(self) -> float:
+        """The median in pixels of the image as the network saw it."""
+        return self.zoom * self.median
 
-def rays_across(grey: Grey) -> Rays:
-    """Rays from an edge to the edge that faces it, over what is brighter than its surroundings."""
-    widest = WIDEST_SHARE * min(grey.shape)
-    looks = [
-        _agreeing(_rays_at(grey, s, widest), grey.shape) for s in SCALES if LEAST_OVER_SCALE * s < widest
-    ]
-    best = max(looks, key=lambda rays: float(rays.widths.sum()))
-    return _placed(grey, best)
-
-
-def _rays_at(grey: Grey, scale: float, widest: float) -> Rays:
-    """At one scale, edges where the gradient is largest there."""
-    down, across = (np.asarray(ndimage.gaussian_filter(grey, scale, order)) for order in ((1, 0), (0, 1)))
-    strength = np.hypot(down, across)
-    rows, columns, place = _edges(strength, down, across)
-    unit = np.stack([down[rows, columns], across[rows, columns]], 1) / strength[rows, columns][:, None]
-    is_edge = np.zeros(grey.shape, bool)
-    is_edge[rows, columns] = True
-    widths = _meet(place, unit, is_edge, down, across, strength, widest)
-    met = np.isfinite(widths) & (widths >= LEAST_OVER_SCALE * scale)
-    return Rays(place[met], widths[met], unit[met], scale)
-
-
-def _placed(grey: Grey, rays: Rays) -> Rays:
-    """Both ends of each ray where, near them, the fine gradient into the fibre is largest."""
-    if rays.scale <= FINE or rays.widths.size == 0:
-        return rays
-    down, across = (np.asarray(ndimage.gaussian_filter(grey, FINE, order)) for order in ((1, 0), (0, 1)))
-    reach = np.arange(-1.5 * rays.scale, 1.5 * rays.scale + 0.01, 0.5)
-    shifts = []
-    for end, inwards in ((0.0, 1.0), (1.0, -1.0)):
-        middle = rays.starts + end * rays.widths[:, None] * rays.units
-        profile = np.stack(
-            [
-                inwards * (_at(down, spots) * rays.units[:, 0] + _at(across, spots) * rays.units[:, 1])
-                for spots in (middle + shift * rays.units for shift in reach)
-            ]
+    @property
+    def places(self) -> Values:
+        """The median width of each square of PLACE widths that holds an axis."""
+        side = PLACE * self.median
+        squares = np.unique(np.floor(self.points / side).astype(np.int64), axis=0, return_inverse=True)[1]
+        numbers = range(int(squares.max(initial=-1)) + 1)
+        return np.array(
+            [weighted_quantile(self.widths[squares == k], self.lengths[squares == k], 0.5) for k in numbers]
         )
-        shifts.append(reach[profile.argmax(0)])
-    starts = rays.starts + shifts[0][:, None] * rays.units
-    widths = rays.widths - shifts[0] + shifts[1]
-    kept = widths >= LEAST_WIDTH_PX / 2
-    return Rays(starts[kept], widths[kept], rays.units[kept], rays.scale)
+
+    @property
+    def across(self) -> Values:
+        """(n, 2) unit vectors (row, column) from one outline to the other."""
+        turn = np.deg2rad(self.directions)
+        return np.stack([np.cos(turn), np.sin(turn)], 1)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why they tell no diameter; None where they do."""
+        if self.widths.size == 0:
+            return "no fibre with two outlines was found"
+        if self.rival or self.confidence < TRUSTED:
+            sure = f"{self.confidence:.2f} where {TRUSTED:g} is needed"
+            return f"fibres are not certain: {self.rival or sure}"
+        if self.median < LEAST_WIDTH_PX:
+            return f"the median width is {self.median:.1f} px; at least {LEAST_WIDTH_PX:g} px are needed"
+        if not SEEN_WIDTHS[0] <= self.seen <= SEEN_WIDTHS[1]:
+            rather = "narrow" if self.seen < SEEN_WIDTHS[0] else "wide"
+            return f"the median width is about {self.median:.2g} px: too {rather} in an image of this size"
+        if self.places.size < LEAST_PLACES:
+            return f"{self.places.size} places with a whole width; at least {LEAST_PLACES} are needed"
+        return None
 
 
-def _edges(strength: Grey, down: Grey, across: Grey) -> tuple[NDArray[np.intp], NDArray[np.intp], Values]:
-    """Pixels at which the gradient is largest along itself, and where within them, by a parabola."""
-    least = STRONG_EDGE * float(np.percentile(strength, 99))
-    rows, columns = np.nonzero(strength > max(least, 1e-6))
-    size = strength[rows, columns]
-    step = np.stack([down[rows, columns], across[rows, columns]], 1) / size[:, None]
-    here = np.stack([rows, columns], 1).astype(np.float64)
-    before, after = (_at(strength, here + sign * step) for sign in (-1, 1))
-    largest = (size >= before) & (size > after)
-    bend = before - 2 * size + after
-    shift = np.where(largest & (bend < 0), 0.5 * (before - after) / np.minimum(bend, -1e-12), 0)
-    place = here + np.clip(shift, -0.5, 0.5)[:, None] * step
-    return rows[largest], columns[largest], place[largest]
+NOTHING = Widths(np.zeros((0, 2)), np.zeros(0), np.zeros(0), np.zeros(0), 0.0)
+
+
+def weighted_quantile(values: Values, weights: Values, share: float) -> float:
+    """The smallest value with at least ``share`` of the weight at or below it."""
+    order = np.argsort(values)
+    below = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(below, share * below[-1])])
+
+
+def find_widths(grey: NDArray[np.uint8]) -> Widths:
+    """Widths of the fibres of ``grey`` (rows, columns) at the zoom at which they are seen best.
+
+    An image is looked at several times, reduced and enlarged, since nothing tells how wide its fibres are.
+    """
+    looks = list(_looks(grey))
+    inside = [one for one in looks if SEEN_WIDTHS[0] <= one.seen <= SEEN_WIDTHS[1]]
+    sure = NEARLY * max((one.confidence for one in inside), default=0.0)
+    nearest = min(
+        (one for one in inside if one.confidence >= max(sure, TRUSTED)),
+        key=lambda one: abs(np.log(one.seen / SEEN_BEST)),
+        default=None,
+    )
+    return nearest or max(looks, key=lambda one: one.confidence, default=NOTHING)
+
+
+def _looks(grey: NDArray[np.uint8]) -> Iterator[Widths]:
+    from micrographia.measure.segment.network import look_for_strands  # torch takes seconds to load
+
+    for side in ZOOMED_SIDES:
+        zoom = side / min(grey.shape)
+        if zoom <= LARGEST_ZOOM:
+            found = widths_in(look_for_strands(zoomed(grey, zoom)))
+            if found.widths.size >= FEWEST:
+                yield Widths(
+                    points=(found.points + 0.5) / zoom - 0.5,
+                    widths=found.widths / zoom,
+                    directions=found.directions,
+                    lengths=found.lengths / zoom,
+                    confidence=found.confidence,
+                    zoom=zoom,
+                )
+
+
+def widths_in(maps: Maps) -> Widths:
+    """Widths in the network's maps: strand, outline and depth (3, rows, columns)."""
+    strand, outline, depth = maps.astype(np.float64)
+    points, across = _axes(strand, depth)
+    left, right = (_to_outline(outline, points, sign * across) for sign in (-1, 1))
+    found = np.isfinite(left + right)
+    points, across, left, right = points[found], across[found], left[found], right[found]
+    whole = np.abs(left - right) <= EVEN * (left + right) + 1
+    points, across, widths = points[whole], across[whole], (left + right)[whole]
+    lengths = 1 / np.maximum(np.abs(across[:, 0]), np.abs(across[:, 1]))
+    seen = float((strand > 0.5).sum())
+    share = min(1.0, float((widths * lengths).sum()) / seen) if seen else 0.0
+    return Widths(
+        points=points,
+        widths=widths,
+        directions=np.asarray(np.rad2deg(np.arctan2(across[:, 1], across[:, 0])) % 180),
+        lengths=lengths,
+        confidence=share * float(np.abs(2 * strand - 1).mean()),
+    )
+
+
+def _axes(strand: Grey, depth: Grey) -> tuple[Values, Values]:
+    """Points (n, 2) where depth is largest across a strand, and the unit vectors (n, 2) across it."""
+    smooth = ndimage.gaussian_filter(depth, 1.0)
+    rr, rc, cc = (
+        np.asarray(ndimage.gaussian_filter(depth, 1.5, order)) for order in ((2, 0), (1, 1), (0, 2))
+    )
+    angle = 0.5 * np.arctan2(2 * rc, rr - cc) + np.pi / 2  # of the most negative curvature
+    rows, columns = np.nonzero((strand > 0.5) & (smooth > AXIS))
+    points = np.stack([rows, columns], 1).astype(np.float64)
+    across = np.stack([np.cos(angle[rows, columns]), np.sin(angle[rows, columns])], 1)
+    here = smooth[rows, columns]
+    before, after = (_at(smooth, points + sign * across) for sign in (-1, 1))
+    top = (here >= before) & (here > after)
+    return points[top], across[top]
+
+
+def _to_outline(outline: Grey, points: Values, direction: Values) -> Values:
+    """How far it is from each point to the middle of the first ridge of the outline; infinite without."""
+    reach = np.arange(0, SEEN_WIDTHS[1] + RIDGE, STEP)
+    profile = np.stack([_at(outline, points + length * direction) for length in reach])
+    before, peak, after = profile[:-2], profile[1:-1], profile[2:]
+    ridge = (peak >= before) & (peak > after) & (peak > OUTLINE)
+    first = ridge.argmax(0) + 1
+    around = np.arange(-round(RIDGE / STEP), round(RIDGE / STEP) + 1)
+    near = np.clip(first + around[:, None], 0, len(reach) - 1)
+    weights = profile[near, np.arange(len(points))]
+    lengths = (weights * reach[near]).sum(0) / np.maximum(weights.sum(0), 1e-12)
+    ends = points + lengths[:, None] * direction
+    inside = np.all((ends >= 0) & (ends <= np.array(outline.shape) - 1), axis=1)
+    return np.where(ridge.any(0) & inside, lengths, np.inf)
 
 
 def _at(values: Grey, places: Values) -> Values:
     return np.asarray(ndimage.map_coordinates(values, places.T, order=1, mode="nearest"))
 
 
-def _meet(
-    place: Values,
-    unit: Values,
-    is_edge: NDArray[np.bool_],
-    down: Grey,
-    across: Grey,
-    strength: Grey,
-    longest: float,
-) -> Values:
-    """How far each ray goes until the first edge, where that one faces it; infinite for the others."""
-    widths = np.full(len(place), np.inf)
-    going = np.arange(len(place))
-    rows, columns = is_edge.shape
-    near = ndimage.binary_dilation(is_edge)
-    for length in np.arange(2.0, longest, 0.5):
-        spots = np.rint(place[going] + length * unit[going]).astype(np.intp)
-        inside = (spots[:, 0] >= 0) & (spots[:, 0] < rows) & (spots[:, 1] >= 0) & (spots[:, 1] < columns)
-        going, spots = going[inside], spots[inside]
-        if not going.size:
-            break
-        r, c = spots.T
-        opposite = -(down[r, c] * unit[going, 0] + across[r, c] * unit[going, 1]) / np.maximum(
-            strength[r, c], 1e-9
-        )
-        hit = near[r, c] & (opposite > FACING)
-        widths[going[hit]] = _width(place[going[hit]], unit[going[hit]], length, strength)
-        going = going[~hit & ~(is_edge[r, c] & (opposite < -FACING))]
-    return widths
+METHODS = {
+    "fibre diameter": f"median distance of the two outlines, each length of fibre alike ({METHOD})",
+    "fibre diameter d10": f"width that 10 % of the length is narrower than ({METHOD})",
+    "fibre diameter d90": f"width that 90 % of the length is narrower than ({METHOD})",
+    "fibre orientation": f"mean direction of fibres, weighted by length ({METHOD})",
+    "fibre order": f"length of the mean of doubled directions: 0 none, 1 parallel ({METHOD})",
+}
 
 
-def _width(place: Values, unit: Values, length: float, strength: Grey) -> Values:
-    """Where, around ``length``, the gradient is largest: to a part of a pixel, by a parabola."""
-    offsets = np.arange(-1.5, 2.01, 0.5)
-    profile = np.stack([_at(strength, place + (length + offset) * unit) for offset in offsets])
-    top = np.clip(profile.argmax(0), 1, len(offsets) - 2)
-    each = np.arange(len(place))
-    before, peak, after = (profile[top + step, each] for step in (-1, 0, 1))
-    bend = before - 2 * peak + after
-    shift = np.where(bend < 0, 0.5 * (before - after) / np.minimum(bend, -1e-12), 0)
-    return np.asarray(length + offsets[top] + 0.5 * np.clip(shift, -1, 1))
+def measure_fibres(found: Widths, pixel_nm: float | None = None) -> tuple[Measurement, ...]:
+    """Width across, its spread, direction and order of the fibres in which ``found`` was found.
 
-
-def measure_fibres(grey: Grey, pixel_nm: float | None = None) -> tuple[Measurement, ...]:
-    """Median width and its spread, direction and order of the fibres of ``grey`` (rows, columns)."""
-    rays = rays_across(grey)
-    methods = {
-        "fibre diameter": f"median distance of facing edges, each length of fibre alike ({METHOD})",
-        "fibre orientation": f"mean direction of fibres, weighted by length ({METHOD})",
-        "fibre order": f"length of the mean of doubled directions: 0 none, 1 parallel ({METHOD})",
+    n counts places, squares of four widths, within which widths depend on each other; the interval is that
+    of the median of places.
+    """
+    if reason := found.refusal:
+        return tuple(Measurement(name=n, quantity=None, method=m, refused=reason) for n, m in METHODS.items())
+    places = found.places
+    low, high = median_interval(places)
+    resultant = np.average(np.exp(2j * np.deg2rad(found.directions)), weights=found.lengths)
+    quantities = {
+        "fibre diameter": Quantity(value=found.median, unit="px", low=low, high=high, n=places.size),
+        "fibre orientation": Quantity(value=float(np.rad2deg(np.angle(resultant)) / 2 % 180), unit="°"),
+        "fibre order": Quantity(value=float(abs(resultant)), n=places.size),
     }
-    reason = _refusal(rays)
-    if reason:
-        return tuple(Measurement(name=n, quantity=None, method=m, refused=reason) for n, m in methods.items())
-    factor, unit = (1.0, "px") if pixel_nm is None else (pixel_nm, "nm")
-    low, high = median_interval(rays.widths)
-    resultant = np.exp(2j * np.deg2rad(rays.directions)).mean()
-    return (
-        Measurement(
-            name="fibre diameter",
-            quantity=Quantity(
-                value=factor * float(np.median(rays.widths)),
-                unit=unit,
-                low=None if low is None else factor * low,
-                high=None if high is None else factor * high,
-                n=rays.widths.size,
-            ),
-            method=methods["fibre diameter"],
-        ),
-        Measurement(
-            name="fibre orientation",
-            quantity=Quantity(value=float(np.rad2deg(np.angle(resultant)) / 2 % 180), unit="°"),
-            method=methods["fibre orientation"],
-        ),
-        Measurement(
-            name="fibre order",
-            quantity=Quantity(value=float(abs(resultant)), n=rays.widths.size),
-            method=methods["fibre order"],
-        ),
+    for share in (10, 90):
+        width = weighted_quantile(found.widths, found.lengths, share / 100)
+        quantities[f"fibre diameter d{share}"] = Quantity(value=width, unit="px", n=places.size)
+    return tuple(
+        Measurement(name=name, quantity=quantities[name].scaled(pixel_nm), method=method)
+        for name, method in METHODS.items()
     )
-
-
-def _agreeing(rays: Rays, shape: tuple[int, ...]) -> Rays:
-    """Rays whose neighbours along the edge are as long: at crossings and in texture they are not."""
-    if rays.widths.size == 0:
-        return rays
-    sums = np.zeros((3, *shape))
-    r, c = np.rint(rays.starts).astype(np.intp).T
-    r, c = np.clip(r, 0, shape[0] - 1), np.clip(c, 0, shape[1] - 1)
-    for moment, values in enumerate((np.ones_like(rays.widths), rays.widths, rays.widths**2)):
-        np.add.at(sums[moment], (r, c), values)
-    n, total, squares = (ndimage.uniform_filter(values, 7)[r, c] * 49 for values in sums)
-    spread = np.sqrt(np.maximum(squares / np.maximum(n, 1) - (total / np.maximum(n, 1)) ** 2, 0))
-    kept = (n >= 4) & (spread <= np.maximum(1.0, 0.1 * rays.widths))
-    return Rays(rays.starts[kept], rays.widths[kept], rays.units[kept], rays.scale)
-
-
-def _refusal(rays: Rays) -> str | None:
-    if rays.widths.size < FEWEST_RAYS:
-        return f"{rays.widths.size} places with two facing edges; at least {FEWEST_RAYS} are needed"
-    median = float(np.median(rays.widths))
-    if median < LEAST_WIDTH_PX:
-        return f"the median width is {median:.1f} px; at least {LEAST_WIDTH_PX:g} px are needed"
-    return None

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,11 +26,11 @@ from torch import Tensor
 
 from micrographia import phantoms
 from micrographia.engine import apply
+from micrographia.measure.fibres import LARGEST_ZOOM, SEEN_WIDTHS
 from micrographia.measure.segment.instances import depth_of
 from micrographia.measure.segment.network import (
     PARTICLES,
     STRANDS,
-    USUAL_WIDTH,
     SegmenterNetwork,
     standardised,
 )
@@ -39,12 +40,10 @@ SIDE, WHOLE = 192, 464
 """Pixels of a training image, and of the phantoms that some are cut from."""
 DRAWN_AT_ONCE = 64
 """Images that a process draws in one go: it costs less to hand them over."""
-CUTS = 8
-"""Of those drawn at once, so many are cut from whole phantoms."""
+CUTS, STRAND_CUTS = 8, 28
+"""Of those drawn at once, so many are cut from whole phantoms: for particles, for strands."""
 OTHERS = 12
 """And so many are of the other kind: strands for the network of particles, particles for that of strands."""
-ALIKE = 0.25
-"""Standard deviation over mean up to which the strands of a phantom are taken to be all of its mean width."""
 
 Batch = tuple[NDArray[np.float16], NDArray[np.float16]]
 """(DRAWN_AT_ONCE, 1, SIDE, SIDE) standardised images, (DRAWN_AT_ONCE, 3, SIDE, SIDE) targets."""
@@ -57,6 +56,10 @@ class Task:
     draw: Callable[[int], Batch]
     loss: Callable[[Tensor, Tensor], Tensor]
     weights: Path
+    start: Path | None = None
+    """Weights it begins with; None for random ones."""
+    uses: int = 1
+    """How often a drawing is learned from, turned and mirrored otherwise each time."""
 
 
 def targets_of(labels: Labels) -> NDArray[np.float32]:
@@ -72,19 +75,23 @@ def contact_of(labels: Labels) -> NDArray[np.bool_]:
     return np.asarray((labels > 0) & (largest != smallest))
 
 
-def width_targets_of(drawn: Dispersion) -> NDArray[np.float32]:
-    """(3, rows, columns): strand or not; log2 of its width in pixels; nothing. Particles are no strands."""
-    if drawn.widths is None:
+def strand_targets_of(drawn: Dispersion) -> NDArray[np.float32]:
+    """(3, rows, columns): strand or not; its outline; its depth, NaN where not known. Particles are none."""
+    if drawn.depth is None:
         return np.zeros((3, *drawn.labels.shape), np.float32)
-    widths = drawn.widths[drawn.labels]
-    return np.stack([widths > 0, np.log2(np.maximum(widths, 1)), np.zeros_like(widths)]).astype(np.float32)
+    return np.stack([drawn.labels > 0, outline_of(drawn.labels), drawn.depth]).astype(np.float32)
+
+
+def outline_of(labels: Labels) -> NDArray[np.bool_]:
+    """Pixels on either side of where one label ends and another, or ground, begins."""
+    return np.asarray(ndimage.maximum_filter(labels, 3) != ndimage.minimum_filter(labels, 3))
 
 
 def draw_particle_batch(seed: int) -> Batch:
     """Dispersions, some strands, and cuts from whole phantoms."""
     rng = np.random.default_rng(seed)
     drawn = [
-        *_cuts(rng, ("Particles", "Powder", "Fibres", "Nanowires")),
+        *_cuts(rng, ("Particles", "Powder", "Fibres", "Nanowires"), CUTS),
         *(draw_strands(rng, SIDE) for _ in range(OTHERS)),
         *(draw_dispersion(rng, SIDE) for _ in range(DRAWN_AT_ONCE - CUTS - OTHERS)),
     ]
@@ -92,15 +99,31 @@ def draw_particle_batch(seed: int) -> Batch:
 
 
 def draw_strand_batch(seed: int) -> Batch:
-    """Strands, some dispersions, and cuts from whole phantoms whose strands are alike."""
+    """Strands, some dispersions, and cuts from whole phantoms, of which no depth is known."""
     rng = np.random.default_rng(seed)
-    cuts = [cut for cut in _cuts(rng, ("Fibres", "Nanowires")) if cut.widths is not None]
     drawn = [
-        *cuts,
+        *_cuts(rng, ("Fibres", "Nanowires"), STRAND_CUTS),
         *(draw_dispersion(rng, SIDE) for _ in range(OTHERS)),
-        *(draw_strands(rng, SIDE) for _ in range(DRAWN_AT_ONCE - len(cuts) - OTHERS)),
+        *(_enlarged(rng) for _ in range(DRAWN_AT_ONCE - STRAND_CUTS - OTHERS)),
     ]
-    return _batch(rng, drawn, width_targets_of)
+    return _batch(rng, drawn, strand_targets_of)
+
+
+def _enlarged(rng: np.random.Generator) -> Dispersion:
+    """Strands as they were drawn, or enlarged by up to LARGEST_ZOOM, as small images are looked at."""
+    zoom = float(np.clip(np.exp(rng.uniform(-1, 1) * np.log(LARGEST_ZOOM)), 1, None))
+    drawn = draw_strands(rng, round(SIDE / zoom))
+    if zoom == 1 or drawn.depth is None:
+        return drawn
+
+    def enlarged(values: NDArray[Any], how: Image.Resampling) -> NDArray[Any]:
+        return np.asarray(Image.fromarray(values).resize((SIDE, SIDE), how))
+
+    return Dispersion(
+        enlarged(drawn.image, Image.Resampling.BICUBIC),
+        enlarged(drawn.labels, Image.Resampling.NEAREST),
+        enlarged(drawn.depth, Image.Resampling.BILINEAR),
+    )
 
 
 def _batch(
@@ -111,32 +134,32 @@ def _batch(
     return images, np.stack([targets(one) for one in chosen]).astype(np.float16)
 
 
-def _cuts(rng: np.random.Generator, categories: tuple[str, ...]) -> Iterator[Dispersion]:
-    """Squares of phantoms, reduced by up to 2.4."""
-    seeds = rng.integers(1 << 30, 1 << 31, 2)
-    whole = [phantoms.draw(str(rng.choice(categories)), int(seed), (WHOLE, WHOLE)) for seed in seeds]
-    for k in range(CUTS):
-        phantom = whole[k % 2]
-        side = int(np.exp(rng.uniform(np.log(SIDE), np.log(WHOLE))))
-        row, column = (int(rng.integers(0, WHOLE - side + 1)) for _ in range(2))
-        window = np.s_[row : row + side, column : column + side]
-        image = Image.fromarray(phantom.image[window]).resize((SIDE, SIDE), Image.Resampling.BOX)
-        instances = np.zeros((WHOLE, WHOLE), np.int32) if phantom.instances is None else phantom.instances
-        small = Image.fromarray(instances[window]).resize((SIDE, SIDE), Image.Resampling.NEAREST)
-        numbers = np.unique(np.asarray(small), return_inverse=True)[1].reshape(SIDE, SIDE)
-        has_ground = bool((np.asarray(small) == 0).any())
-        found: Labels = np.asarray(numbers + (not has_ground), np.int32)
-        yield Dispersion(np.asarray(image), found, _widths(phantom, int(found.max()), SIDE / side))
+def _cuts(rng: np.random.Generator, categories: tuple[str, ...], number: int) -> Iterator[Dispersion]:
+    """Squares of whole phantoms, four of each, reduced by up to 2.4; of strands, whose width is known, so
+    that most lie within those that the network is to see, which may enlarge them by up to 2."""
+    for k in range(number):
+        if k % 4 == 0:
+            seed = int(rng.integers(1 << 30, 1 << 31))
+            phantom = phantoms.draw(str(rng.choice(categories)), seed, (WHOLE, WHOLE))
+            widths = [one.width_px for one in phantom.truth.objects if one.width_px]
+        reduced = float(np.exp(rng.uniform(0, np.log(WHOLE / SIDE))))
+        if widths:
+            wanted = float(np.exp(rng.uniform(*np.log(SEEN_WIDTHS))))
+            reduced = float(np.clip(np.median(widths) / wanted, 1 / LARGEST_ZOOM, WHOLE / SIDE))
+        yield _cut(rng, phantom, int(reduced * SIDE))
 
 
-def _widths(phantom: phantoms.Phantom, n: int, zoom: float) -> NDArray[np.float64] | None:
-    known = phantom.truth.quantities
-    if phantom.category not in ("Fibres", "Nanowires") or "diameter_sd_px" not in known:
-        return None
-    mean = known["diameter_mean_px"].value
-    if known["diameter_sd_px"].value > ALIKE * mean:
-        return None
-    return np.array([0.0, *[mean * zoom] * n])
+def _cut(rng: np.random.Generator, phantom: phantoms.Phantom, side: int) -> Dispersion:
+    """A square of ``side`` pixels as one of SIDE; of its strands no depth is known."""
+    row, column = (int(rng.integers(0, WHOLE - side + 1)) for _ in range(2))
+    window = np.s_[row : row + side, column : column + side]
+    how = Image.Resampling.BOX if side > SIDE else Image.Resampling.BICUBIC
+    image = Image.fromarray(phantom.image[window]).resize((SIDE, SIDE), how)
+    instances = np.zeros((WHOLE, WHOLE), np.int32) if phantom.instances is None else phantom.instances
+    small = np.asarray(Image.fromarray(instances[window]).resize((SIDE, SIDE), Image.Resampling.NEAREST))
+    found: Labels = np.searchsorted(np.union1d([0], small), small).astype(np.int32)
+    unknown = np.where(found > 0, np.float32(np.nan), np.float32(0))
+    return Dispersion(np.asarray(image), found, unknown)
 
 
 def particle_loss(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -149,12 +172,13 @@ def particle_loss(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def strand_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """That of foreground, and the likelihood of log2 width, Laplace with a spread that the network tells."""
-    inside = targets[:, 0]
-    error = (USUAL_WIDTH + 2 * outputs[:, 1] - targets[:, 1]).abs()
-    spread = outputs[:, 2].clamp(-4, 1.5)
-    likelihood = error * torch.exp(-spread) + spread
-    return _foreground_loss(outputs, targets) + 0.5 * (likelihood * inside).sum() / (inside.sum() + 1)
+    """That of foreground, weighted cross-entropy of outline, squared error of depth where it is known."""
+    outline = F.binary_cross_entropy_with_logits(
+        outputs[:, 1], targets[:, 1], pos_weight=outputs.new_tensor(2.0)
+    )
+    known = ~targets[:, 2].isnan()
+    depth = (outputs[:, 2] - targets[:, 2].nan_to_num()).square()[known].mean()
+    return _foreground_loss(outputs, targets) + 2 * outline + 4 * depth
 
 
 def _foreground_loss(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -166,25 +190,28 @@ def _foreground_loss(outputs: Tensor, targets: Tensor) -> Tensor:
 
 TASKS = {
     "particles": Task(draw_particle_batch, particle_loss, PARTICLES),
-    "strands": Task(draw_strand_batch, strand_loss, STRANDS),
+    "strands": Task(draw_strand_batch, strand_loss, STRANDS, start=PARTICLES, uses=2),
 }
 
 
 def batches(task: Task, first: int, last: int, size: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Steps ``first`` to ``last`` - 1; the same numbers give the same images."""
-    per_draw = DRAWN_AT_ONCE // size
+    per_draw = task.uses * DRAWN_AT_ONCE // size
     seeds = range(first // per_draw, math.ceil(last / per_draw))
     for outcome in apply(task.draw, seeds, workers):
         if outcome.result is None:
             raise RuntimeError(outcome.reason)
         images, targets = (torch.from_numpy(values.astype(np.float32)) for values in outcome.result)
         for k in range(per_draw):
-            part = slice(k * size, (k + 1) * size)
-            yield _turned(images[part], targets[part], k)
+            if not first <= outcome.item * per_draw + k < last:
+                continue
+            part = slice(k * size % DRAWN_AT_ONCE, k * size % DRAWN_AT_ONCE + size)
+            again = k * size // DRAWN_AT_ONCE
+            yield _turned(images[part], k + again, again), _turned(targets[part], k + again, again)
 
 
-def _turned(images: Tensor, targets: Tensor, turns: int) -> tuple[Tensor, Tensor]:
-    return images.rot90(turns % 4, (2, 3)), targets.rot90(turns % 4, (2, 3))
+def _turned(values: Tensor, turns: int, mirrored: int) -> Tensor:
+    return (values.flip(3) if mirrored % 2 else values).rot90(turns % 4, (2, 3))
 
 
 def train(
@@ -193,6 +220,8 @@ def train(
     """Train, or go on with the draft; the weights are written when all steps are done."""
     torch.manual_seed(0)
     network = SegmenterNetwork()
+    if task.start:
+        network.load_state_dict({name: value.float() for name, value in load_file(task.start).items()})
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = {name: value.clone() for name, value in network.state_dict().items()}
     optimizer = torch.optim.AdamW(network.parameters(), rate, betas=(0.9, 0.98), weight_decay=0.02)
@@ -268,6 +297,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes that draw; 1 draws in this one")
     parser.add_argument("--draft", type=Path, help="where a run that is stopped goes on from")
     options = parser.parse_args()
+    if options.batch < 1 or DRAWN_AT_ONCE % options.batch:
+        parser.error(f"--batch is {options.batch}; {DRAWN_AT_ONCE} are drawn at once, which it must divide")
     task = TASKS[options.what]
     draft = options.draft or task.weights.with_suffix(".draft")
     train(task, options.steps, options.batch, options.rate, options.workers, draft)
