@@ -5,6 +5,8 @@ file -> Source, Micrograph -> Measurement -> Conversation (Turn, Claim) -> Answe
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
@@ -65,6 +67,12 @@ class ScaleReading(Record):
         """Height of a pixel, in nanometres."""
         return self.pixel_size_nm if self.pixel_height_nm is None else self.pixel_height_nm
 
+    def agrees_with(self, other: ScaleReading) -> bool:
+        """Whether both sides of the pixel differ by no more than twice the uncertainty of both, or 1 %."""
+        allowed = max(LEAST_SPREAD, 2 * math.hypot(self.relative_uncertainty, other.relative_uncertainty))
+        sides = (self.pixel_size_nm, other.pixel_size_nm), (self.height_nm, other.height_nm)
+        return all(max(side) / min(side) - 1 <= allowed for side in sides)
+
     def resized(self, factor: float) -> ScaleReading:
         """The reading for ``factor`` times as many pixels along each side."""
         height = None if self.pixel_height_nm is None else self.pixel_height_nm / factor
@@ -90,16 +98,11 @@ class Scale(Record):
 
     @classmethod
     def of(cls, readings: tuple[ScaleReading, ...]) -> Scale:
-        """All readings together: they agree where their spread lies within their uncertainties (or 1 %)."""
+        """All readings together: they agree where each two of them do."""
         if not readings:
             return cls()
         ranked = tuple(sorted(readings, key=lambda reading: reading.relative_uncertainty))
-        allowed = max(LEAST_SPREAD, *(2 * r.relative_uncertainty for r in ranked))
-        spreads = [
-            max(sizes) / min(sizes) - 1
-            for sizes in ([r.pixel_size_nm for r in ranked], [r.height_nm for r in ranked])
-        ]
-        if max(spreads) > allowed:
+        if not all(one.agrees_with(other) for one, other in itertools.combinations(ranked, 2)):
             return cls(readings=ranked, verdict="conflict")
         return cls(readings=ranked, verdict="agreed" if len({r.source for r in ranked}) > 1 else "single")
 

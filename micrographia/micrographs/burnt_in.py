@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from micrographia.micrographs.databar import Printed, find_databar, lengths_in, top_by_print, understood
+from micrographia.micrographs.databar import Printed, find_databar, labels_in, top_by_print, understood
 from micrographia.micrographs.scale_bar import (
     MOST_STROKES,
     SHORTEST,
@@ -19,6 +18,7 @@ from micrographia.micrographs.scale_bar import (
     parted,
     ticks,
 )
+from micrographia.micrographs.vendors.tags import LARGEST_PIXEL_NM, SMALLEST_PIXEL_NM
 from micrographia.micrographs.words import Word, read_words
 from micrographia.records import Instrument, ScaleReading
 
@@ -26,8 +26,6 @@ Grey = NDArray[np.uint8]
 
 NEAREST, NEAREST_IN_DATABAR = 3.0, 8.0
 """A label is no farther from its bar than so many heights of its letters."""
-AMBIGUOUS = re.compile(r"(?<![\d.])\d{1,2}(?:\.\d+)? pm")
-"""pm is what recognisers often make of µm; below 100 it cannot be told which it is."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +75,14 @@ def _in_databar(grey: Grey, top: int) -> BurntIn:
     strip = np.ascontiguousarray(grey[top:])
     words = read_words(strip)
     fields = understood(words)
-    lengths = [
-        p for p in lengths_in(words) if fields.field_width is None or p.text != fields.field_width.text
-    ]
+    lengths = [p for p in labels_in(words) if fields.field_width is None or p.text != fields.field_width.text]
     ground = float(np.argmax(np.bincount(strip.ravel(), minlength=256)))
     bar = _labelled(strip, lengths, ticks(strip, ground), NEAREST_IN_DATABAR)
-    readings: list[ScaleReading] = [bar.reading] if bar else []
-    if fields.field_width:
+    told, notes = _told(bar, lengths)
+    readings: list[ScaleReading] = [told.reading] if told else []
+    if fields.field_width and fields.field_width.doubt:
+        notes += (f"field width: {fields.field_width.text!r}: {fields.field_width.doubt}",)
+    elif fields.field_width:
         width = fields.field_width
         readings.append(
             ScaleReading(
@@ -93,13 +92,13 @@ def _in_databar(grey: Grey, top: int) -> BurntIn:
                 detail=f"{width.text} over {grey.shape[1]} px",
             )
         )
-    moved = None if bar is None else LabelledBar(bar.bar.moved(top, 0), bar.label)
+    moved = None if told is None else LabelledBar(told.bar.moved(top, 0), told.label)
     return BurntIn(
         top,
         moved,
         fields.instrument,
         tuple(readings),
-        _notes(bar, lengths),
+        notes,
         tuple(w.moved(top, 0) for w in words),
     )
 
@@ -112,15 +111,20 @@ def _in_field(grey: Grey) -> BurntIn:
     words = read_words(grey)
     if (top := top_by_print(words, grey.shape[0])) is not None:
         return _in_databar(grey, top)
-    lengths = lengths_in(words)
-    bar = _labelled(grey, lengths, [], NEAREST)
-    return BurntIn(None, bar, Instrument(), (bar.reading,) if bar else (), _notes(bar, lengths), tuple(words))
+    lengths = labels_in(words)
+    bar, notes = _told(_labelled(grey, lengths, [], NEAREST), lengths)
+    return BurntIn(None, bar, Instrument(), (bar.reading,) if bar else (), notes, tuple(words))
 
 
-def _notes(bar: LabelledBar | None, lengths: Sequence[Printed]) -> tuple[str, ...]:
+def _told(bar: LabelledBar | None, lengths: Sequence[Printed]) -> tuple[LabelledBar | None, tuple[str, ...]]:
+    """The bar where its label is plain, and what has to be said where it is not, or where there is none."""
+    if bar is not None and bar.label.doubt:
+        return None, (f"scale bar: {bar.label.text!r}: {bar.label.doubt}",)
+    if bar is not None and not SMALLEST_PIXEL_NM <= bar.reading.pixel_size_nm <= LARGEST_PIXEL_NM:
+        return None, (f"scale bar: {bar.reading.detail} gives a pixel that no micrograph has",)
     if bar is None and lengths:
-        return (f"scale bar: {lengths[0].text!r} is printed, and no bar was found that it belongs to",)
-    return ()
+        return None, (f"scale bar: {lengths[0].text!r} is printed, and no bar was found that it belongs to",)
+    return bar, ()
 
 
 def _labelled(
@@ -128,11 +132,10 @@ def _labelled(
 ) -> LabelledBar | None:
     """The bar and label that lie nearest to each other."""
     strokes = find_strokes(grey)
-    usable = [length for length in lengths if not AMBIGUOUS.search(length.text)]
     whole = [measured(grey, stroke) for stroke in strokes if stroke.length >= SHORTEST]
     pairs = [
         (distance, -bar.length, LabelledBar(bar, length))
-        for length in usable
+        for length in lengths
         for bar in (*parted(grey, strokes), *rows_of_ticks, *whole)
         if (distance := _distance(bar, length.word)) is not None and distance <= nearest
     ]

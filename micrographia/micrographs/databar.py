@@ -40,6 +40,10 @@ NUMBER = r"(\d+(?:[.,]\d+)?)"
 UNIT = r"(nm|µm|um|mm|cm|pm|Å|A)"
 LENGTH = re.compile(rf"(?<![\d.,]){NUMBER}\s*{UNIT}(?![A-Za-z])")
 """A length as printed, µ in one code point."""
+_NAMED = re.compile(r"[A-Za-z)]\s*[:=]\s*$")
+_BAR_NAME = re.compile(r"(?:bar|scale|marker)\W*$", re.IGNORECASE)
+_SETTING = re.compile(r"(?:W\.?D\.?|working distance|view field|HFW|field|aperture|size)\W*$", re.IGNORECASE)
+"""The end of a line of print that names the value right of it, which is no bar's label."""
 _NUMBER, _UNIT_FIRST = re.compile(rf"\W*{NUMBER}\W*"), re.compile(rf"{UNIT}(?![A-Za-z])")
 _VOLTS = re.compile(rf"{NUMBER}\s*k(?:e?V|v)", re.IGNORECASE)
 _WORKING = re.compile(rf"W\.?D\.?\s*[:=]?\s*{NUMBER}\s*mm", re.IGNORECASE)
@@ -127,6 +131,8 @@ class Printed:
     word: Word
     relative_rounding: float
     """Half of the last digit, as a part of the value."""
+    doubt: str | None = None
+    """Why it may be another length; None where it is plain."""
 
 
 def lengths_in(words: Sequence[Word]) -> list[Printed]:
@@ -142,8 +148,58 @@ def lengths_in(words: Sequence[Word]) -> list[Printed]:
             decimals = len(match[1].replace(",", ".").partition(".")[2])
             rounding = 0.5 * 10**-decimals / value
             part = _part(word, text, *match.span())
-            found.append(Printed(value * size, f"{match[1]} {unit}", part, rounding))
+            printed = Printed(value * size, f"{match[1]} {unit}", part, rounding, _doubt(match[1], unit))
+            found.append(printed)
     return found
+
+
+def _doubt(number: str, unit: str) -> str | None:
+    if unit == "pm":
+        return "recognisers make pm of µm, so that it cannot be told which it is"
+    if re.fullmatch(r"[1-9]\d{0,2},\d{3}", number):
+        return "its comma may part thousands or decimals"
+    return None
+
+
+def labels_in(words: Sequence[Word]) -> list[Printed]:
+    """The lengths that may be the label of a bar: those that are nothing else's value.
+
+    "Aperture Size = 30.00 µm" is a setting, and so is what stands right of "View field:" or below "WD".
+    """
+    headed = [
+        word for name, word in _by_heading(words).items() if name in ("working distance", "field width")
+    ]
+    named = [word for word in words if _SETTING.search(mended(word.text))]
+    return [
+        length
+        for length in lengths_in(words)
+        if not _is_named(length, words)
+        and not any(_overlap(length.word, word) for word in headed)
+        and not any(_follows_closely(length.word, word) for word in named)
+    ]
+
+
+def _is_named(length: Printed, words: Sequence[Word]) -> bool:
+    """Whether a name and "=" or ":" stand right before it in its own line of print."""
+    for word in _joined(words):
+        text = mended(word.text)
+        for match in LENGTH.finditer(text):
+            before = text[: match.start()]
+            if f"{match[1]} {match[2]}" == length.text and _overlap(length.word, word):
+                return bool(_NAMED.search(before)) and not _BAR_NAME.search(before)
+    return False
+
+
+def _overlap(one: Word, other: Word) -> bool:
+    across = min(one.right, other.right) - max(one.left, other.left)
+    down = min(one.bottom, other.bottom) - max(one.top, other.top)
+    return across > 0 and down > 0
+
+
+def _follows_closely(word: Word, name: Word) -> bool:
+    height = max(word.height, name.height)
+    same_line = abs(word.top + word.bottom - name.top - name.bottom) < height
+    return same_line and -0.5 * height < word.left - name.right < 3 * height
 
 
 def _joined(words: Sequence[Word]) -> list[Word]:

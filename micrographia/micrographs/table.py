@@ -8,6 +8,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -152,12 +153,24 @@ def _without_links(name: str, table_folder: Path) -> str:
         return ""
 
 
+LEAST_UNCERTAINTY = 0.001
+"""Of a pixel size that somebody wrote down, whatever its digits."""
+
+
 def _comparable(name: str) -> str:
     return composed(name.replace("\\", "/").removeprefix("./"))
 
 
 def _reading(pixel_size_nm: float) -> ScaleReading:
-    return ScaleReading(source="table", pixel_size_nm=pixel_size_nm, detail="pixel_size_nm")
+    """As certain as its last digit: half of that."""
+    digits = int(Decimal(repr(pixel_size_nm)).as_tuple().exponent)
+    uncertainty = max(LEAST_UNCERTAINTY, 0.5 * 10**digits / pixel_size_nm)
+    return ScaleReading(
+        source="table",
+        pixel_size_nm=pixel_size_nm,
+        relative_uncertainty=uncertainty,
+        detail="pixel_size_nm",
+    )
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -69,7 +69,7 @@ def _pixel_width(tags: Tags, beam: str, columns: int) -> tuple[ScaleReading, ...
     width = tags.positive("field width", f"[{beam}] HFW") if tags.text(f"[{beam}] HFW") else None
     if scale and width and abs(width / columns / across - 1) > CONSISTENT:
         detail = f"[{beam}] HFW over {columns} columns"
-        scale += pixel_reading(tags, "field width", width / columns * 1e9, None, detail)
+        scale += pixel_reading(tags, "vendor tag", width / columns * 1e9, None, detail)
     return scale
 
 

@@ -11,13 +11,13 @@ from typing import Literal
 from micrographia.micrographs.lengths import parse_length
 from micrographia.records import Instrument, Quantity, ScaleReading, Stage
 
-Source = Literal["vendor tag", "sidecar", "field width"]
+Source = Literal["vendor tag", "sidecar"]
 
 LARGEST_PIXEL_NM, SMALLEST_PIXEL_NM = 1e8, 1e-4
 """A pixel of 10 cm or of a ten-thousandth of a nanometre is no micrograph's: the tag means something else."""
 
-SQUARE = 0.001
-"""Pixels whose sides differ by more than this part of each other are not square."""
+SQUARE = 0.01
+"""Pixels whose sides differ by more than this part of each other are not square; less is an uncertainty."""
 
 _NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?")
 
@@ -55,6 +55,9 @@ class Tags:
         if found is None:
             return None
         name, words = found
+        if re.match(r"[1-9]\d{0,2},\d{3}(?!\d)", words):
+            self.miss(what, f"{name} is {words!r}, whose comma may part thousands or decimals")
+            return None
         match = _NUMBER.match(words)
         number = float(match[0].replace(",", ".")) if match else math.nan
         if not math.isfinite(number):
@@ -109,13 +112,14 @@ def pixel_reading(
         if not SMALLEST_PIXEL_NM <= side <= LARGEST_PIXEL_NM:
             tags.miss("pixel size", f"{detail} gives {side:g} nm, which no micrograph has")
             return ()
-    square = abs(across_nm / down_nm - 1) <= SQUARE
+    apart = abs(across_nm / down_nm - 1)
+    square = apart <= SQUARE
     return (
         ScaleReading(
             source=source,
             pixel_size_nm=across_nm,
             pixel_height_nm=None if square else down_nm,
-            relative_uncertainty=relative_uncertainty,
+            relative_uncertainty=max(relative_uncertainty, apart) if square else relative_uncertainty,
             detail=detail,
         ),
     )

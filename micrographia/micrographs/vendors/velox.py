@@ -70,7 +70,7 @@ def _pixel_size(tags: Tags, columns: int) -> tuple[ScaleReading, ...]:
     if scale and offset and sides[0]:
         by_field = -2 * offset * (nanometres(tags.text("BinaryResult PixelUnitX") or "") or 1) / columns
         if by_field > 0 and abs(by_field / sides[0] - 1) > CONSISTENT:
-            scale += pixel_reading(tags, "field width", by_field, None, "BinaryResult Offset x")
+            scale += pixel_reading(tags, "vendor tag", by_field, None, "BinaryResult Offset x")
     return scale
 
 
