@@ -364,7 +364,8 @@ def _micrographs_of(connection: Connection, paths: Sequence[str]) -> set[str]:
 def _merge(connection: Connection, identities: Iterable[str]) -> None:
     """Bring the record of each micrograph up to what its sources tell now; who is another is taught anew.
 
-    One without a source stays as it is, unseen, until its file is back.
+    Where the field is another, what was measured on it goes. One without a source stays as it is, unseen,
+    until its file is back.
     """
     for identity in sorted(identities):
         this = _micrographs.id == identity
@@ -380,6 +381,9 @@ def _merge(connection: Connection, identities: Iterable[str]) -> None:
         connection.execute(changed.values(label=merged.label, record=merged.model_dump_json()))
         if before.model_copy(update={name: getattr(merged, name) for name in UNTAUGHT}) != merged:
             _forget_lessons(connection, identity)
+        if (before.field, before.burnt_in) != (merged.field, merged.burnt_in):
+            for table in (tables.measurements, tables.landmarks):
+                connection.execute(delete(table).where(table.c.micrograph == identity))
 
 
 def _acquisition(connection: Connection, identity: str) -> Acquisition:

@@ -13,6 +13,7 @@ from micrographia.errors import WorkLeftOut
 
 if TYPE_CHECKING:
     from micrographia.micrographs.ingest import IngestSummary
+    from micrographia.records import Source
 
 Labels = Annotated[
     Path | None,
@@ -78,6 +79,8 @@ def as_dict(summary: IngestSummary) -> dict[str, Any]:
         "gone": summary.gone,
         "skipped": len(summary.skipped),
         "refused": [{"path": source.path, "reason": source.reason} for source in summary.refused],
+        "unread": list(summary.unread),
+        "skipped_files": [{"path": source.path, "reason": source.reason} for source in summary.skipped],
         "scales": {verdict: summary.scales.get(verdict, 0) for verdict in VERDICTS},
         "scale_conflicts": list(summary.scale_conflicts),
         "conflict_pictures": summary.conflict_pictures and str(summary.conflict_pictures),
@@ -96,7 +99,8 @@ def in_words(summary: IngestSummary) -> str:
         *_counted(summary.taken, "taken"),
         *_counted(summary.unchanged, "unchanged since the last time"),
         *_counted(summary.gone, "not there any more, left out from now on"),
-        *_counted(len(summary.skipped), "not an image"),
+        *_listed([_skipped(source) for source in summary.skipped], "not an image", "files"),
+        *_listed(summary.unread, "whose header and print could not be read", "images"),
         *_counted(summary.copies, "with the bytes of another"),
         *_listed(summary.rows_without_file, "rows of the table that name no file"),
         *_listed(summary.unknown_columns, "columns of the table that are not known"),
@@ -112,6 +116,12 @@ def in_words(summary: IngestSummary) -> str:
         *_listed(summary.moved, "moved to another part", "images"),
     ]
     return "\n".join(told)
+
+
+def _skipped(source: Source) -> str:
+    """Its name, and the reason where it is more than that it is no image."""
+    name = Path(source.path).name
+    return name if source.reason == "not an image" else f"{name}: {source.reason}"
 
 
 def _counted(count: int, what: str, kind: str = "files") -> list[str]:

@@ -20,6 +20,7 @@ from micrographia.evaluate.measured import Examples, chosen, measure_examples
 from micrographia.evaluate.metrics import words
 from micrographia.evaluate.plots import Curve
 from micrographia.measure import METHOD_VERSION
+from micrographia.measure.field import SIZES_VERSION
 from micrographia.micrographs.display import open_display
 from micrographia.records import Conversation, Score
 from micrographia.teach.facts import facts_of
@@ -99,11 +100,14 @@ def _fingerprint(
     """sha256 over what decides scores and report: who is asked what, what baselines know, and the scales."""
     group_of = workspace.catalog.groups()
     images = [
-        f"{m.id} {m.label} {group_of[m.id]} {len(exam.asked[m.id])} {m.scale.model_dump_json()}"
+        f"{m.id} {m.label} {group_of[m.id]} {len(exam.asked[m.id])} "
+        f"{m.scale.model_dump_json()} {m.field} {m.burnt_in}"
         for m in exam.micrographs
     ]
     texts = [f"{c.id} {c.prompt} {c.answer}" for c in (*exam.conversations, *learned)]
-    return hashlib.sha256("\n".join([VERSION, assistant.identity, *images, *texts]).encode()).hexdigest()
+    return hashlib.sha256(
+        "\n".join([VERSION, SIZES_VERSION, assistant.identity, *images, *texts]).encode()
+    ).hexdigest()
 
 
 def _read_scores(folder: Path, of: str) -> tuple[Score, ...] | None:

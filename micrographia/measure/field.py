@@ -26,7 +26,7 @@ BY_ITSELF: tuple[Kind, ...] = ("particles", "fibres", "pattern", "quality")
 """Kinds that know when they do not apply. Of the others a person has to say that there are some."""
 SIZES: tuple[Kind, ...] = ("particles", "fibres", "pattern")
 """Kinds whose numbers are taught and told when somebody asks how large things are."""
-SIZES_VERSION = "sizes 1"
+SIZES_VERSION = "sizes 2"
 """Raised whenever a definition of them or the network behind them changes."""
 
 

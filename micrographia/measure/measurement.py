@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from micrographia.measure.view import View
 from micrographia.records import Measurement, Quantity
 
-METHOD_VERSION = "2"
+METHOD_VERSION = "3"
 """Raised whenever any definition changes; two values compare only where it is the same."""
 
 SMALLEST_DEVIATION = 0.5

@@ -12,7 +12,7 @@ from micrographia.micrographs.read import Raster, decode
 from micrographia.micrographs.vendors import read_header
 from micrographia.records import Acquisition, Box, Instrument, Micrograph
 
-VERSION = "1"
+VERSION = "2"
 """Raised when the same image is read otherwise: all are then read anew."""
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from micrographia import engine
 from micrographia.catalog import Catalog, Objects
@@ -60,6 +60,8 @@ class IngestSummary:
     """Images that an earlier run took and that have not changed since."""
     refused: tuple[Source, ...]
     skipped: tuple[Source, ...]
+    unread: tuple[str, ...]
+    """Images taken whose header and print could not be read, by name with the reason: they have no scale."""
     scales: Mapping[str, int]
     """How many micrographs have a scale of each verdict."""
     scale_conflicts: tuple[str, ...]
@@ -122,7 +124,8 @@ def ingest(
     progress.begin("reading files", len(new), "files")
     read = list(_read_all(workspace, new, told, limits or Limits(), progress))
     progress.end()
-    moved = arrange(workspace, progress)
+    arranged = arrange(workspace, progress)
+    moved = arranged.moved
     pictures = draw_conflicts(workspace, progress)
     now = workspace.catalog.micrographs()
     sources = workspace.catalog.sources()
@@ -132,6 +135,7 @@ def ingest(
         unchanged=sum(known[file.text].outcome == "taken" for file in unchanged),
         refused=tuple(s for s in met if s.outcome == "refused"),
         skipped=tuple(s for s in met if s.outcome == "skipped"),
+        unread=arranged.unread,
         scales=Counter(m.scale.verdict for m in now),
         scale_conflicts=tuple(_conflict(m) for m in now if m.scale.verdict == "conflict"),
         conflict_pictures=pictures.folder,
@@ -327,13 +331,22 @@ def _source(outcome: ReadOutcome, word: _Word) -> Source:
     )
 
 
-def arrange(workspace: Workspace, progress: Progress = SILENT) -> dict[str, str]:
-    """Clusters of look-alikes over all images, then parts of the split; who had to be moved, and why.
+class Arranged(NamedTuple):
+    """What the end of an ingest has to say of single images."""
+
+    moved: Mapping[str, str]
+    """By id, those that had to go to another part than they were told, and why."""
+    unread: tuple[str, ...]
+    """Those whose header and print could not be read, by name with the reason: they have no scale."""
+
+
+def arrange(workspace: Workspace, progress: Progress = SILENT) -> Arranged:
+    """Headers and print, clusters of look-alikes over all images, then parts of the split.
 
     The end of every ingest. Done twice it changes nothing, so it also ends an ingest that was stopped.
     """
     catalog, split = workspace.catalog, workspace.recipe.split
-    _read_acquisitions(workspace, progress)
+    unread = tuple(_read_acquisitions(workspace, progress))
     _find_landmarks(workspace, progress)
     progress.begin("looking for look-alikes", 1, "pass")
     catalog.set_clusters(_look_alikes(catalog) if split.bind_look_alikes else {})
@@ -341,15 +354,16 @@ def arrange(workspace: Workspace, progress: Progress = SILENT) -> dict[str, str]
     progress.end()
     if split.folds:
         catalog.divide_into_folds(split.folds, split.validation, split.seed)
-        return {}
-    return catalog.divide(split.test, split.validation, split.seed)
+        return Arranged({}, unread)
+    return Arranged(catalog.divide(split.test, split.validation, split.seed), unread)
 
 
-def _read_acquisitions(workspace: Workspace, progress: Progress) -> None:
+def _read_acquisitions(workspace: Workspace, progress: Progress) -> list[str]:
     """Headers, databars and scale bars: a stage of its own, by what is missing, as that of landmarks.
 
-    What cannot be read stays missing, and is tried again with the next ingest.
+    What cannot be read is returned by name with the reason, and is tried again with the next ingest.
     """
+    unread = []
     catalog = workspace.catalog
     missing = catalog.without_acquisition(acquisition.VERSION)
     progress.begin("reading headers and scale bars", len(missing), "images")
@@ -359,7 +373,9 @@ def _read_acquisitions(workspace: Workspace, progress: Progress) -> None:
         catalog.record_acquisitions(
             acquisition.VERSION, {o.item.id: o.result for o in batch if o.result is not None}
         )
+        unread += [f"{o.item.name}: {o.reason}" for o in batch if o.result is None]
     progress.end()
+    return unread
 
 
 def _find_landmarks(workspace: Workspace, progress: Progress) -> None:

@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter, maximum_filter
 
 from micrographia.micrographs.duplicates import lowest_frequencies
 
-VERSION = "corners 1"
+VERSION = "corners 2"
 """Landmarks compare only where this is the same."""
 
 LONGEST_SIDE = 512

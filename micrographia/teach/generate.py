@@ -35,7 +35,7 @@ def teach(workspace: Workspace, progress: Progress = SILENT) -> int:
     teacher = MeasuredTeacher()
     class_names(workspace.catalog.labels())
     left_out: WorkLeftOut | None = None
-    with_sizes = any(question.about_sizes for questions in sets for question in questions.questions)
+    with_sizes = _ask_for_sizes(sets)
     try:
         measure(workspace, progress, with_sizes)
     except WorkLeftOut as error:
@@ -53,6 +53,10 @@ def teach(workspace: Workspace, progress: Progress = SILENT) -> int:
     if left_out:
         raise left_out
     return len(missing)
+
+
+def _ask_for_sizes(sets: Sequence[QuestionSet]) -> bool:
+    return any(question.about_sizes for questions in sets for question in questions.questions)
 
 
 def _measured(workspace: Workspace, with_sizes: bool) -> dict[str, tuple[Measurement, ...]]:
@@ -76,7 +80,8 @@ def current_course(workspace: Workspace) -> str:
 
 def course_id(teacher: Teacher, sets: Sequence[QuestionSet], seed: int) -> str:
     """What tells one course from another: who teaches, which questions in which version, which seed."""
-    return _digest(teacher.name, teacher.version, str(seed), *sorted(s.sha256 for s in sets))
+    sizes = [SIZES_VERSION] if _ask_for_sizes(sets) else []
+    return _digest(teacher.name, teacher.version, str(seed), *sorted(s.sha256 for s in sets), *sizes)
 
 
 def conversations(

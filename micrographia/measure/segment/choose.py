@@ -126,7 +126,9 @@ def _at_full_size(maps: Maps, labels: Labels, shape: tuple[int, ...]) -> Labels:
     middles = np.where(maps[2] > 0.5 * _deepest(maps[2], labels), labels, 0)
     seeds = _sized(middles.astype(np.int32), shape, Image.Resampling.NEAREST)
     grown = watershed(-(depth - 0.3 * contact), seeds, mask=foreground > FOREGROUND)
-    return np.asarray(grown, np.int32)
+    kept = np.bincount(grown.ravel()) > 0
+    kept[0] = False
+    return np.asarray((np.cumsum(kept) * kept)[grown], np.int32)
 
 
 def _deepest(depth: NDArray[np.float32], labels: Labels) -> NDArray[np.float64]:

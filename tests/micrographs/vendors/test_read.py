@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from micrographia.errors import UnsupportedFormat
 from micrographia.micrographs.read import decode
 from micrographia.micrographs.vendors import is_sidecar, read_header, read_sidecar, sidecar_names
-from micrographia.records import Quantity
+from micrographia.records import Quantity, Scale
 from tests.micrographs import instruments as made
 
 
@@ -80,8 +80,10 @@ class TestFei:
         assert reason in missed(found, "pixel size")
 
     def test_a_field_width_that_contradicts_the_pixel_is_a_second_reading(self):
-        sources = {r.source: r.pixel_size_nm for r in fei({"[EBeam] HFW": "12.8e-05"}).readings}
-        assert sources == {"vendor tag": 1000.0, "field width": pytest.approx(2000.0)}
+        readings = fei({"[EBeam] HFW": "12.8e-05"}).readings
+        assert [r.pixel_size_nm for r in readings] == [1000.0, pytest.approx(2000.0)]
+        assert {r.source for r in readings} == {"vendor tag"}  # one header is one source
+        assert Scale.of(readings).verdict == "conflict"
 
     def test_other_settings_are_missed_without_harm_to_the_scale(self):
         found = fei(
