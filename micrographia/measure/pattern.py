@@ -34,7 +34,10 @@ CANDIDATES, STRONG = 12, 8
 """Wave vectors nearest the middle of which a basis is tried; peaks of which differences are taken."""
 ENOUGH = 0.93
 """A coarser basis is taken where it explains so much of what the best one explains."""
-METHOD = "version 1"
+LEAST_LIKENESS, KEPT, DRIFT = 0.15, 0.5, 2
+"""Correlation of the picture with itself one lattice vector away; what is left of it two away; pixels that
+the lattice may be off there."""
+METHOD = "version 2"
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,43 @@ def find_lattice(grey: Grey) -> Lattice | None:
     peaks = [place for place in peaks if power[place] >= WEAKEST * power[peaks[0]]]
     vectors = [_refined(power, place, step) for place in peaks]
     weights = np.sqrt([power[place] for place in peaks])
-    return Lattice(_basis(vectors, weights, max(step)), float(over[peaks[0]]))
+    found = Lattice(_basis(vectors, weights, max(step)), float(over[peaks[0]]))
+    return found if _repeats(grey, found) else None
+
+
+def _repeats(grey: Grey, lattice: Lattice) -> bool:
+    """Whether the picture is like itself one and two lattice vectors away, as no peak by chance is.
+
+    By the autocorrelation; the second is held against the first, since noise lowers both alike.
+    """
+    if min(grey.shape) / lattice.pitch < FEWEST_PERIODS:
+        return False
+    flat = grey - ndimage.gaussian_filter(grey, min(grey.shape) / 8)
+    once, twice = (
+        np.array([_likeness(flat - flat.mean(), times * vector) for vector in lattice.basis])
+        for times in (1, 2)
+    )
+    return bool((once >= LEAST_LIKENESS).all() and (twice >= KEPT * once).all())
+
+
+def _likeness(flat: Grey, vector: Vector) -> float:
+    """The correlation of the picture with itself, moved by ``vector`` to within DRIFT pixels."""
+    best = 0.0
+    for row in range(round(vector[0]) - DRIFT, round(vector[0]) + DRIFT + 1):
+        for column in range(round(vector[1]) - DRIFT, round(vector[1]) + DRIFT + 1):
+            here, there = _shifted(flat, row, column), _shifted(flat, -row, -column)
+            if here.size:
+                best = max(best, float((here * there).mean()))
+    return best / max(float((flat**2).mean()), 1e-12)
+
+
+def _shifted(values: Grey, row: int, column: int) -> Grey:
+    """The part of the picture that lies ``row`` and ``column`` farther."""
+    rows, columns = values.shape
+    return values[
+        max(row, 0) : rows + min(row, 0) if abs(row) < rows else 0,
+        max(column, 0) : columns + min(column, 0) if abs(column) < columns else 0,
+    ]
 
 
 def _share_of(power: NDArray[np.float64], place: tuple[int, int], band: NDArray[np.bool_]) -> float:
@@ -205,12 +244,13 @@ def _refined(power: NDArray[np.float64], place: tuple[int, int], step: tuple[flo
 def measure_pattern(grey: Grey, pixel_nm: float | None = None) -> tuple[Measurement, ...]:
     """Pitch and orientation of the pattern of ``grey`` (rows, columns); refused where there is none."""
     methods = {
-        "pitch": f"length of the shortest lattice vector, from peaks of the power spectrum ({METHOD})",
+        "pitch": "length of the shortest lattice vector, from peaks of the power spectrum; interval: half a "
+        f"step of the spectrum over the root of the peak's height ({METHOD})",
         "pattern orientation": f"direction of that vector, degrees from growing columns ({METHOD})",
     }
     lattice = find_lattice(grey)
     if lattice is None:
-        reason = f"no peak of the spectrum is {PEAK_OVER_GROUND:g} times its surroundings: nothing repeats"
+        reason = "nothing repeats: no period stands out of the spectrum and is found again in the picture"
         return tuple(Measurement(name=n, quantity=None, method=m, refused=reason) for n, m in methods.items())
     factor, unit = (1.0, "px") if pixel_nm is None else (pixel_nm, "nm")
     periods = min(grey.shape) / lattice.pitch
