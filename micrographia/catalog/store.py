@@ -72,6 +72,11 @@ class Catalog:
             query = query.join(tables.parts).where(tables.parts.c.fold == fold, tables.parts.c.part == part)
         return [Micrograph.model_validate_json(row) for row in self._column(query)]
 
+    def micrograph(self, identity: str) -> Micrograph | None:
+        """The micrograph of this id; None where there is none."""
+        rows = self._column(select(_micrographs.record).where(_HAS_A_SOURCE, _micrographs.id == identity))
+        return next((Micrograph.model_validate_json(row) for row in rows), None)
+
     def labels(self) -> list[str]:
         """The class vocabulary: every label in the data, sorted."""
         query = select(_micrographs.label).where(_HAS_A_SOURCE, _micrographs.label.is_not(None)).distinct()

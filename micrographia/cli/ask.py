@@ -12,12 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from micrographia.cli.console import HERE, AsJson, Lab, at_work, say, show, show_json, with_lab
-from micrographia.errors import RecipeError
+from micrographia.errors import RecipeError, StudentError
 
 if TYPE_CHECKING:
     from micrographia.assistant.assistant import Assistant, Look, Ranking
     from micrographia.micrographs.picture import Picture
     from micrographia.teach.teacher import Taught
+    from micrographia.workspace import Workspace
 
 NOT_TAUGHT = (
     "the student was not taught this question, so that its answer may be about something else "
@@ -38,7 +39,7 @@ Student = Annotated[
 def ask(
     image: Annotated[
         Path | None,
-        typer.Argument(help="A PNG, JPEG, BMP or TIFF file of any bit depth.", show_default=False),
+        typer.Argument(help="A PNG, JPEG, BMP, TIFF, DM3, DM4, EMD, SER or MRC file.", show_default=False),
     ] = None,
     question: Annotated[
         str | None,
@@ -72,15 +73,15 @@ def ask(
     """
     from micrographia.assistant.assistant import Assistant
     from micrographia.assistant.load import find
-    from micrographia.assistant.record import answer_from_record
+    from micrographia.assistant.record import answer_from_record, as_catalogued
     from micrographia.micrographs.picture import open_picture
 
     with at_work(lab, quiet=True) as (workspace, _):
         if list_questions:
-            _show_questions(find(workspace, student), as_json)
+            _show_questions(workspace, student, as_json)
             return
         path = _image_file(image, question)
-        picture = open_picture(path)
+        picture = as_catalogued(open_picture(path), workspace.catalog)
         told = answer_from_record(picture, question) if question else None
         if question and told:
             _show_told(told, picture, path, question, as_json)
@@ -143,11 +144,18 @@ def _image_file(image: Path | None, question: str | None) -> Path:
     return image
 
 
-def _show_questions(folder: Path, as_json: bool) -> None:
+def _show_questions(workspace: Workspace, student: str | None, as_json: bool) -> None:
+    from micrographia.assistant.load import find
     from micrographia.assistant.record import questions_of_the_record
     from micrographia.tune.card import read_card
 
-    card = read_card(folder)
+    try:
+        card = read_card(find(workspace, student))
+    except StudentError as error:
+        if student:
+            raise
+        say(str(error), style="yellow")
+        card = None
     questions = card.questions if card else ()
     measured = questions_of_the_record()
     if as_json:

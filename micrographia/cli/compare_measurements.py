@@ -14,6 +14,10 @@ Table = Annotated[
 ]
 
 
+ANOTHER_UNIT = 150
+"""Bias in per cent of the mean, beyond which two tables are hardly in one unit."""
+
+
 def compare_measurements(
     ours: Table,
     theirs: Table,
@@ -27,9 +31,10 @@ def compare_measurements(
 ) -> None:
     """Show bias and limits of agreement between OURS and THEIRS, with the plot of Bland and Altman.
 
-    Rows are paired by a column Label (or file, name, image) where both tables have one whose words differ;
-    otherwise the tables must have as many rows, in the same order. The bias is the mean of ours minus theirs,
-    the limits hold 95 % of the differences.
+    Rows are paired by position where both tables have columns X and Y (ImageJ: Set Measurements, Centroid),
+    else by a column Label (or file, name, image) of words that differ, else in their order, of which you are
+    warned. What a side of the field cuts is left out. Both columns have to be in the same unit. The bias is
+    the mean of ours minus theirs, the limits hold 95 % of the differences.
 
     Example: micrographia compare-measurements measured/gold-particles.csv imagej-results.csv
 
@@ -49,6 +54,7 @@ def compare_measurements(
             {
                 "columns": list(names),
                 "n": int(found.differences.size),
+                "paired_by": found.paired_by,
                 "bias": found.bias,
                 "bias_low": bias_low,
                 "bias_high": bias_high,
@@ -60,10 +66,14 @@ def compare_measurements(
         return
     share = 100 * found.bias / float(found.means.mean())
     show(
-        f"{names[0]} against {names[1]}, n = {found.differences.size}\n"
+        f"{names[0]} against {names[1]}, n = {found.differences.size}, paired by {found.paired_by}\n"
         f"bias (ours - theirs): {found.bias:.4g} [{bias_low:.4g}, {bias_high:.4g}], "
-        f"{share:.2g} % of the mean\n"
+        f"{share:.1f} % of the mean\n"
         f"limits of agreement: {low:.4g} to {high:.4g}"
     )
+    if found.paired_by == "order":
+        say("rows were paired by their order alone: if it differs, so does what is compared", style="yellow")
+    if abs(share) > ANOTHER_UNIT:
+        say(f"they differ by {share:.0f} %: are both in the same unit?", style="yellow")
     if not quiet:
         say(f"written: {out}")

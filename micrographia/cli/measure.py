@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,13 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from micrographia.cli.console import HERE, AsJson, Lab, Quiet, at_work, say, show, show_json, with_lab
-from micrographia.errors import RecipeError, UnreadableFile, WorkLeftOut
+from micrographia.errors import RecipeError, WorkLeftOut
 from micrographia.micrographs.lengths import printed_quantity
 from micrographia.micrographs.scale import scale_in_words
 
 if TYPE_CHECKING:
     from micrographia.measure.single import MeasuredPicture
-    from micrographia.records import Measurement
+    from micrographia.records import Measurement, Quantity
 
 KINDS_HELP = "What to measure: particles, fibres, pattern, pores, grains, cracks, quality; commas between."
 
@@ -59,29 +61,27 @@ def measure(
     if not images:
         _measure_workspace(lab, quiet)
         return
+    from micrographia import engine
     from micrographia.measure.single import measure_picture, names_for, write_results
 
-    wanted = _kinds(kinds)
+    measure_one = partial(measure_picture, kinds=_kinds(kinds), method=_method(method))
     told: dict[str, Any] = {}
     faults = []
-    for path, stem in zip(images, names_for(images), strict=True):
-        try:
-            measured = measure_picture(path, wanted, _method(method))
-        except UnreadableFile as fault:
-            faults.append(str(fault))
+    for outcome, stem in zip(engine.apply(measure_one, images), names_for(images), strict=True):
+        if outcome.result is None:
+            faults.append(str(outcome.reason))
             continue
-        written = write_results(measured, out, stem)
-        told[str(path)] = as_dict(measured) | {"written": [str(file) for file in written]}
+        written = write_results(outcome.result, out, stem)
+        told[str(outcome.item)] = as_dict(outcome.result) | {"written": [str(file) for file in written]}
         if not as_json:
-            show(in_words(measured))
+            show(in_words(outcome.result))
             if not quiet:
                 say("written: " + ", ".join(str(file) for file in written))
     if as_json:
         show_json(told)
     if faults:
-        raise WorkLeftOut(
-            f"images that could not be read: {len(faults)} ({'; '.join(faults)})", "all others were measured"
-        )
+        others = "all others were measured" if told else "name a file that `micrographia ingest` would take"
+        raise WorkLeftOut(f"images that could not be measured: {len(faults)} ({'; '.join(faults)})", others)
 
 
 def _measure_workspace(lab: Path, quiet: bool) -> None:
@@ -116,17 +116,23 @@ def in_words(measured: MeasuredPicture) -> Group:
     table = Table(
         "measurement", "value", "95 % interval", "n", box=None, pad_edge=False, title_justify="left"
     )
-    for found in measured.measured.measurements:
-        if found.quantity is None:
-            table.add_row(found.name, Text(f"cannot tell: {found.refused}", style="dim"), "", "")
+    for reason, alike in itertools.groupby(measured.measured.measurements, lambda found: found.refused):
+        if reason is None:
+            for found in alike:
+                _add_row(table, found.name, found.quantity)
         else:
-            value, interval = printed_quantity(found.quantity)
-            table.add_row(
-                found.name, value, interval, "" if found.quantity.n is None else str(found.quantity.n)
-            )
+            names = [found.name for found in alike]
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            table.add_row(names[0] + more, Text(f"cannot tell: {reason}", style="dim"), "", "")
     return Group(
         Text(measured.picture.name, style="bold"), Text(scale_in_words(measured.picture.scale)), table
     )
+
+
+def _add_row(table: Table, name: str, quantity: Quantity | None) -> None:
+    if quantity is not None:
+        value, interval = printed_quantity(quantity)
+        table.add_row(name, value, interval, "" if quantity.n is None else str(quantity.n))
 
 
 def as_dict(measured: MeasuredPicture) -> dict[str, Any]:

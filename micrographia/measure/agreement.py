@@ -6,8 +6,8 @@ doi:10.1016/S0140-6736(86)90837-8. The limits hold 95 % of the differences if th
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,8 @@ class Agreement:
     """(n,) of the two values of each pair."""
     differences: NDArray[np.float64]
     """(n,) ours minus theirs."""
+    paired_by: str
+    """position, label or order."""
 
     @property
     def bias(self) -> float:
@@ -67,11 +69,27 @@ class ResultsTable:
 
     @property
     def labels(self) -> list[str] | None:
-        """What each row is of; None where no column says."""
+        """What each row is of; None where no column says. Mere numbers of rows say nothing."""
         name = next((name for name in LABELS if name in self.columns), None)
         if name is None or len(set(self.columns[name])) < len(self.columns[name]):
             return None
-        return self.columns[name]
+        return None if all(word.isdigit() for word in self.columns[name]) else self.columns[name]
+
+    @property
+    def places(self) -> NDArray[np.float64] | None:
+        """(n, 2) X and Y of each row; None where a column is missing."""
+        return (
+            np.stack([self.numbers("X"), self.numbers("Y")], 1) if {"X", "Y"} <= set(self.columns) else None
+        )
+
+    def whole(self) -> ResultsTable:
+        """Without the rows of what a side of the field cuts, by the column Cut, where there is one."""
+        if "Cut" not in self.columns:
+            return self
+        kept = [cell != "1" for cell in self.columns["Cut"]]
+        return replace(
+            self, columns={name: list(compress(cells, kept)) for name, cells in self.columns.items()}
+        )
 
 
 def read_results(path: Path) -> ResultsTable:
@@ -90,34 +108,42 @@ def read_results(path: Path) -> ResultsTable:
 
 
 def compare(ours: ResultsTable, theirs: ResultsTable, our_column: str, their_column: str) -> Agreement:
-    """Pairs by their label where both tables have one, else row by row; RecipeError where they do not fit."""
+    """Pairs by position where both tables have X and Y, else by label, else row by row.
+
+    What a side of the field cuts is left out. Raises RecipeError where the tables do not fit.
+    """
+    ours, theirs = ours.whole(), theirs.whole()
     first, second = ours.numbers(our_column), theirs.numbers(their_column)
-    pairs = _paired(ours, theirs, first, second)
-    if len(pairs) < FEWEST:
-        raise RecipeError(f"{len(pairs)} pairs of values", f"at least {FEWEST} are needed to compare")
-    a, b = np.array(pairs).T
-    return Agreement((a + b) / 2, a - b)
-
-
-def _paired(
-    ours: ResultsTable,
-    theirs: ResultsTable,
-    first: Sequence[float] | NDArray[np.float64],
-    second: NDArray[np.float64],
-) -> list[tuple[float, float]]:
-    if ours.labels is not None and theirs.labels is not None:
-        known = dict(zip(theirs.labels, second, strict=True))
-        return [
-            (float(v), float(known[label]))
-            for label, v in zip(ours.labels, first, strict=True)
-            if label in known
-        ]
-    if len(first) != len(second):
+    rows, paired_by = _pairs(ours, theirs)
+    if len(rows) < FEWEST:
         raise RecipeError(
-            f"{ours.path} has {len(first)} rows and {theirs.path} has {len(second)}",
-            "give both a column Label, so that rows can be paired",
+            f"{len(rows)} pairs of values by {paired_by}", f"at least {FEWEST} are needed to compare"
         )
-    return [(float(a), float(b)) for a, b in zip(first, second, strict=True)]
+    a, b = first[[row for row, _ in rows]], second[[row for _, row in rows]]
+    return Agreement((a + b) / 2, a - b, paired_by)
+
+
+def _pairs(ours: ResultsTable, theirs: ResultsTable) -> tuple[list[tuple[int, int]], str]:
+    """Rows that belong together, and by what."""
+    if ours.places is not None and theirs.places is not None:
+        return _nearest(ours.places, theirs.places), "position"
+    if ours.labels is not None and theirs.labels is not None:
+        known = {label: row for row, label in enumerate(theirs.labels)}
+        return [(row, known[label]) for row, label in enumerate(ours.labels) if label in known], "label"
+    n = [len(next(iter(table.columns.values()))) for table in (ours, theirs)]
+    if n[0] != n[1]:
+        raise RecipeError(
+            f"{ours.path} has {n[0]} rows and {theirs.path} has {n[1]}",
+            "give both the columns X and Y, or a column Label, so that rows can be paired",
+        )
+    return [(row, row) for row in range(n[0])], "order"
+
+
+def _nearest(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Rows that are each other's nearest."""
+    apart = np.linalg.norm(ours[:, None] - theirs[None], axis=2)
+    there, back = apart.argmin(1), apart.argmin(0)
+    return [(row, int(other)) for row, other in enumerate(there) if back[other] == row]
 
 
 def common_column(ours: ResultsTable, theirs: ResultsTable) -> tuple[str, str]:
@@ -126,7 +152,7 @@ def common_column(ours: ResultsTable, theirs: ResultsTable) -> tuple[str, str]:
     for name in wanted:
         if name in ours.columns and name in theirs.columns:
             return name, name
-    both = [name for name in ours.columns if name in theirs.columns and name not in LABELS]
+    both = [name for name in ours.columns if name in theirs.columns and name not in (*LABELS, "X", "Y")]
     if not both:
         raise RecipeError("the tables have no column in common", "name two with --columns OURS THEIRS")
     return both[0], both[0]

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from micrographia.measure.particles import median_interval
 from micrographia.measure.segment.choose import zoomed
 from micrographia.measure.segment.instances import Maps
 from micrographia.records import Measurement, Quantity
@@ -44,6 +44,7 @@ LEAST_PLACES, FEWEST = 20, 30
 TRUSTED = 0.5
 PLACE = 4
 """Side, in median widths, of the squares that count as one place each: within one, widths go together."""
+REDRAWN = 200
 METHOD = "version 2"
 
 
@@ -76,15 +77,31 @@ class Widths:
         """The median in pixels of the image as the network saw it."""
         return self.zoom * self.median
 
-    @property
-    def places(self) -> Values:
-        """The median width of each square of PLACE widths that holds an axis."""
+    @cached_property
+    def places(self) -> NDArray[np.intp]:
+        """(n,) the number of the place of each width: squares of PLACE median widths, from 0."""
         side = PLACE * self.median
-        squares = np.unique(np.floor(self.points / side).astype(np.int64), axis=0, return_inverse=True)[1]
-        numbers = range(int(squares.max(initial=-1)) + 1)
-        return np.array(
-            [weighted_quantile(self.widths[squares == k], self.lengths[squares == k], 0.5) for k in numbers]
-        )
+        return np.unique(np.floor(self.points / side).astype(np.int64), axis=0, return_inverse=True)[1]
+
+    @property
+    def n_places(self) -> int:
+        """Squares in which a whole width was seen."""
+        return int(self.places.max(initial=-1)) + 1
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the median: whole places are drawn again and again (Efron 1979).
+
+        Within a place widths go together, so that they are drawn together (doi:10.1214/aos/1176344552).
+        """
+        draw = np.random.default_rng(0)
+        of_place = [np.flatnonzero(self.places == k) for k in range(self.n_places)]
+        medians = []
+        for _ in range(REDRAWN):
+            rows = np.concatenate([of_place[k] for k in draw.integers(0, len(of_place), len(of_place))])
+            medians.append(weighted_quantile(self.widths[rows], self.lengths[rows], 0.5))
+        low, high = np.percentile(medians, [2.5, 97.5])
+        return float(low), float(high)
 
     @property
     def across(self) -> Values:
@@ -105,8 +122,8 @@ class Widths:
         if not SEEN_WIDTHS[0] <= self.seen <= SEEN_WIDTHS[1]:
             rather = "narrow" if self.seen < SEEN_WIDTHS[0] else "wide"
             return f"the median width is about {self.median:.2g} px: too {rather} in an image of this size"
-        if self.places.size < LEAST_PLACES:
-            return f"{self.places.size} places with a whole width; at least {LEAST_PLACES} are needed"
+        if self.n_places < LEAST_PLACES:
+            return f"{self.n_places} places with a whole width; at least {LEAST_PLACES} are needed"
         return None
 
 
@@ -223,22 +240,21 @@ METHODS = {
 def measure_fibres(found: Widths, pixel_nm: float | None = None) -> tuple[Measurement, ...]:
     """Width across, its spread, direction and order of the fibres in which ``found`` was found.
 
-    n counts places, squares of four widths, within which widths depend on each other; the interval is that
-    of the median of places.
+    n counts places, squares of four widths, within which widths depend on each other.
     """
     if reason := found.refusal:
         return tuple(Measurement(name=n, quantity=None, method=m, refused=reason) for n, m in METHODS.items())
-    places = found.places
-    low, high = median_interval(places)
+    n = found.n_places
+    low, high = found.interval
     resultant = np.average(np.exp(2j * np.deg2rad(found.directions)), weights=found.lengths)
     quantities = {
-        "fibre diameter": Quantity(value=found.median, unit="px", low=low, high=high, n=places.size),
+        "fibre diameter": Quantity(value=found.median, unit="px", low=low, high=high, n=n),
         "fibre orientation": Quantity(value=float(np.rad2deg(np.angle(resultant)) / 2 % 180), unit="°"),
-        "fibre order": Quantity(value=float(abs(resultant)), n=places.size),
+        "fibre order": Quantity(value=float(abs(resultant)), n=n),
     }
     for share in (10, 90):
         width = weighted_quantile(found.widths, found.lengths, share / 100)
-        quantities[f"fibre diameter d{share}"] = Quantity(value=width, unit="px", n=places.size)
+        quantities[f"fibre diameter d{share}"] = Quantity(value=width, unit="px", n=n)
     return tuple(
         Measurement(name=name, quantity=quantities[name].scaled(pixel_nm), method=method)
         for name, method in METHODS.items()

@@ -134,9 +134,9 @@ def _histogram(axes: Any, particles: Particles) -> None:
 
 
 def draw_agreement(
-    means: NDArray[np.float64], differences: NDArray[np.float64], path: Path, unit: str
+    means: NDArray[np.float64], differences: NDArray[np.float64], path: Path, what: str
 ) -> None:
-    """The plot of Bland and Altman: differences over means, with bias and limits."""
+    """The plot of Bland and Altman: differences of ``what`` over means, with bias and limits."""
     figure = new_figure(6, 4, layout="constrained")
     axes = figure.subplots()
     axes.plot(means, differences, "o", color=OUTLINE, markersize=4, alpha=0.7)
@@ -144,8 +144,10 @@ def draw_agreement(
     axes.axhline(bias, color="black", lw=1)
     for limit in (bias - reach, bias + reach):
         axes.axhline(limit, color="black", lw=1, ls="--")
-    axes.set_xlabel(f"mean of both, {unit}")
-    axes.set_ylabel(f"ours - theirs, {unit}")
+    for height in (bias, bias - reach, bias + reach):
+        axes.annotate(f"{height:.3g}", (1, height), xycoords=("axes fraction", "data"), fontsize=8)
+    axes.set_xlabel(f"{what}: mean of both")
+    axes.set_ylabel(f"{what}: ours - theirs")
     axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(png_of(figure))

@@ -60,6 +60,14 @@ class Particles:
         """(count,) pixels of each object."""
         return np.bincount(self.labels.ravel(), minlength=self.count + 1)[1:].astype(np.float64)
 
+    @cached_property
+    def centroids(self) -> Values:
+        """(count, 2) column and row of each object's centre of area, pixels from the upper left corner."""
+        if not self.count:
+            return np.zeros((0, 2))
+        middles = np.array(ndimage.center_of_mass(self.labels > 0, self.labels, range(1, self.count + 1)))
+        return np.asarray(middles[:, ::-1] + 0.5)
+
     @property
     def diameters(self) -> Values:
         """(count,) equivalent circular diameter, pixels: 2 sqrt(area / pi) (ISO 9276-6:2008, 8.1)."""
@@ -83,7 +91,7 @@ class Particles:
 
     @cached_property
     def circularities(self) -> Values:
-        """(count,) 4 pi area / perimeter squared, 1 for a disc (ISO 9276-6:2008, form factor).
+        """(count,) 4 pi area / perimeter squared, 1 for a disc, as ImageJ has it (ISO 9276-6: form factor).
 
         Perimeter by Crofton's formula in four directions (Lehmann and Legland 2012, Insight Journal 852).
         """

@@ -17,8 +17,9 @@ from micrographia.micrographs.conflict_picture import Conflict, draw_conflict
 from micrographia.micrographs.lengths import printed_quantity
 from micrographia.micrographs.picture import Picture, open_picture
 
-COLUMNS = ("Label", "Area", "Feret", "MinFeret", "Diameter", "Circ.", "AR", "Cut", "Unit")
-"""ImageJ's names where it has one; AR is its aspect ratio, largest over smallest."""
+COLUMNS = ("Label", "X", "Y", "Area", "Feret", "MinFeret", "Diameter", "Circ.", "AR", "Cut", "Unit")
+"""ImageJ's names where it has one: X and Y are the centroid from the upper left corner of the field; AR is
+largest over smallest."""
 
 DRAWN = ("particle diameter", "particle count", "fibre diameter", "pitch")
 """What stands in words below the picture."""
@@ -108,6 +109,7 @@ def _table(particles: Particles) -> str:
         rows.writerow(
             [
                 k + 1,
+                *(f"{particles.length(place):.6g}" for place in particles.centroids[k]),
                 f"{particles.areas[k] * particles.length(1) ** 2:.6g}",
                 *(f"{particles.length(length):.6g}" for length in lengths),
                 f"{particles.circularities[k]:.4f}",

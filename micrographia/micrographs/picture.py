@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ class Picture:
     """One image, and what it and the text files beside it tell of its taking."""
 
     name: str
+    identity: str
+    """sha256 of the file's bytes, as a workspace knows it."""
     display: NDArray[np.uint8]
     """(rows, columns) or (rows, columns, 3), databar and all."""
     field: NDArray[np.uint8]
@@ -72,6 +75,7 @@ def picture_of(
     beside = [read_sidecar(text, *display.shape[:2]) for text in sidecars]
     return Picture(
         name=name,
+        identity=hashlib.sha256(data).hexdigest(),
         display=display,
         field=field_of(display, told.field, told.burnt_in),
         box=told.field,

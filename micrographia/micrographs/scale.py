@@ -17,7 +17,10 @@ SOURCES = {
 def reading_in_words(reading: ScaleReading) -> str:
     """Nanometres of a pixel, who says so, and the tag or label as it was read."""
     detail = f" ({reading.detail})" if reading.detail else ""
-    return f"{reading.pixel_size_nm:.4g} nm by {SOURCES[reading.source]}{detail}"
+    size = f"{reading.pixel_size_nm:.4g}"
+    if reading.pixel_height_nm is not None:
+        size += f" x {reading.pixel_height_nm:.4g}"
+    return f"{size} nm by {SOURCES[reading.source]}{detail}"
 
 
 def scale_in_words(scale: Scale) -> str:
@@ -27,4 +30,6 @@ def scale_in_words(scale: Scale) -> str:
         return "scale: not known, lengths are in pixels"
     if scale.verdict == "conflict":
         return f"scale: in conflict, lengths are in pixels: {readings}"
+    if scale.pixel_size_nm is None:
+        return f"scale: {scale.verdict}, but its pixels are not square, so lengths are in pixels: {readings}"
     return f"scale: {scale.verdict}: {readings}"

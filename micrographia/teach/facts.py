@@ -139,7 +139,8 @@ def _scale(micrograph: Taken) -> list[Fact]:
     pixel = micrograph.scale.pixel_size_nm
     if pixel is None:
         evidence = f"scale verdict: {micrograph.scale.verdict}"
-        return [_limit("pixel size", evidence), _limit("absolute size", evidence)]
+        limits = [_limit("pixel size", evidence), _limit("absolute size", evidence)]
+        return [limit.model_copy(update={"because": _why_no_scale(micrograph.scale)}) for limit in limits]
     source = f"scale from {micrograph.scale.readings[0].source}"
     width = pixel * micrograph.width
     return [
@@ -152,6 +153,13 @@ def _scale(micrograph: Taken) -> list[Fact]:
             _is_oblong(micrograph),
         ),
     ]
+
+
+def _why_no_scale(scale: Scale) -> str | None:
+    """What is particular to this image; None where it simply has no scale."""
+    if scale.verdict == "conflict":
+        return "the readings of its scale contradict each other"
+    return None if scale.verdict == "none" else "its pixels are not square"
 
 
 def _voltage(voltage: Quantity) -> Fact:

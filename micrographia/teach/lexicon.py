@@ -304,7 +304,9 @@ def phrases(subject: str, value: str, because: str | None = None) -> Phrases:
     if subject == "class":
         words = class_words(value)
         return {"bare": (words,), "clause": _fill(_TOLD[subject], (words,))}
-    return {"clause": _fill(_TOLD[subject], (value,))} if subject in _TOLD else {}
+    if subject in SUBJECTS:
+        return {"clause": _fill(_TOLD[subject], (value,))} if subject in _TOLD else {}
+    return {"clause": (f"the {subject} is {value}",)}  # a setting that nobody is taught about
 
 
 def _limit(subject: str, because: str | None) -> Phrases:

@@ -5,10 +5,19 @@ import pytest
 import tifffile
 from PIL import Image
 
-from micrographia.assistant.record import answer_from_record, questions_of_the_record, subjects_asked
+from micrographia.assistant.record import (
+    answer_from_record,
+    as_catalogued,
+    questions_of_the_record,
+    subjects_asked,
+)
+from micrographia.micrographs.ingest import ingest
 from micrographia.micrographs.picture import open_picture
+from micrographia.recipe import shipped_text
 from micrographia.teach.questions import load, shipped
+from micrographia.workspace import Workspace
 from tests.measure.drawn import discs, stripes
+from tests.micrographs.instruments import fei_text, tiff
 
 
 @pytest.mark.parametrize(
@@ -21,7 +30,15 @@ from tests.measure.drawn import discs, stripes
         ("How thick are the wires?", "fibre diameter"),
         ("What is the spacing of the lines?", "pitch"),
         ("How large are the structures?", "particle diameter"),
-        ("What is the magnification?", "pixel size"),
+        ("What is the magnification?", "magnification"),
+        ("What is the scale?", "pixel size"),
+        ("How long is the scale bar?", "pixel size"),
+        ("What is the working distance?", "working distance"),
+        ("Which detector was used?", "detector"),
+        ("What is the grain size?", "size of grains"),
+        ("How big are the pores between the particles?", "size of pores"),
+        ("How thick is the coating on the particles?", "thickness of a layer"),
+        ("How many fibres are there?", "number of fibres"),
         ("How wide is the field of view?", "field width"),
         ("Which voltage was used?", "voltage"),
         ("Which imaging technique was used?", "technique"),
@@ -93,6 +110,31 @@ def test_why_not_is_said_once(tmp_path):
     told = answer_from_record(open_picture(tmp_path / "a.png"), "How large are the particles?")
     assert told.text.count("because") == 1
     assert all(claim.kind == "limit" for claim in told.claims)
+
+
+def test_settings_are_told_and_several_at_once(tmp_path):
+    (tmp_path / "a.tif").write_bytes(tiff((34682, fei_text())))
+    picture = open_picture(tmp_path / "a.tif")
+    told = answer_from_record(picture, "What are the voltage and the working distance?").text
+    volts, distance = picture.instrument.accelerating_voltage, picture.instrument.working_distance
+    assert f"The accelerating voltage is {volts.value:g} kV." in told
+    assert f"The working distance is {distance.value:g} mm." in told
+
+
+def test_what_is_measured_on_request_names_the_command(tmp_path):
+    Image.fromarray(stripes(0)).save(tmp_path / "a.png")
+    told = answer_from_record(open_picture(tmp_path / "a.png"), "What is the pore size?").text
+    assert told.endswith("because `micrographia measure --what pores` tells it.")
+
+
+def test_the_scale_of_the_workspace_counts_where_it_knows_the_image(tmp_path):
+    Image.fromarray(drawn()).save(tmp_path / "a.png")
+    (tmp_path / "t.csv").write_text("file,pixel_size_nm\na.png,5.0\n")
+    workspace = Workspace.create(tmp_path / "lab", shipped_text("mvaema"))
+    ingest(workspace, [tmp_path / "a.png"], tmp_path / "t.csv")
+    picture = open_picture(tmp_path / "a.png")
+    assert picture.scale.pixel_size_nm is None
+    assert as_catalogued(picture, workspace.catalog).scale.pixel_size_nm == 5.0
 
 
 def test_what_nothing_names_cannot_be_told(tmp_path):

@@ -134,6 +134,22 @@ class TestComparison:
         result = run("compare-measurements", ours, theirs, "--json", "--out", tmp_path / "plot.png")
         assert json.loads(result.stdout)["bias"] == 0
 
+    def test_particles_are_paired_by_position_and_cut_ones_left_out(self, tmp_path):
+        """Four particles, theirs in another order; the last of ours is cut by a side."""
+        (tmp_path / "ours.csv").write_text(
+            "Label,X,Y,Feret,Cut\n1,10,10,5,0\n2,50,10,6,0\n3,10,50,7,0\n4,90,90,1,1\n"
+        )
+        (tmp_path / "theirs.csv").write_text(" ,X,Y,Feret\n1,11,50,7\n2,90,89,9\n3,51,11,6\n4,10,11,5\n")
+        files = (tmp_path / "ours.csv", tmp_path / "theirs.csv")
+        found = json.loads(run("compare-measurements", *files, "--json", "--out", tmp_path / "p.png").stdout)
+        assert (found["paired_by"], found["n"], found["bias"], found["limit_high"]) == ("position", 3, 0, 0)
+
+    def test_pairs_by_order_and_another_unit_are_warned_of(self, tmp_path):
+        tables = self.tables(tmp_path, [1100, 1200, 1300], [1.0, 1.1, 1.2], labels=False)
+        said = " ".join(run("compare-measurements", *tables, "--out", tmp_path / "p.png").stderr.split())
+        assert "paired by their order alone" in said
+        assert "are both in the same unit?" in said
+
     def test_in_words(self, tmp_path):
         tables = self.tables(tmp_path, [11, 12, 13], [10, 10, 10], labels=False)
         result = run("compare-measurements", *tables, "--out", tmp_path / "plot.png")

@@ -60,9 +60,9 @@ def test_straight_fibres(angle, width):
     assert diameter.n >= 20
     assert found["fibre diameter d10"].quantity.value <= diameter.value
     assert diameter.value <= found["fibre diameter d90"].quantity.value
-    assert found["fibre order"].quantity.value > 0.9
+    assert found["fibre order"].quantity.value > 0.85
     turn = (found["fibre orientation"].quantity.value - angle) % 180
-    assert min(turn, 180 - turn) < 2
+    assert min(turn, 180 - turn) < 3
 
 
 @pytest.mark.parametrize("seed", [4, 6])
@@ -87,7 +87,22 @@ def test_the_image_without_fibres_is_refused():
 def test_places_are_squares_of_four_widths():
     points = np.stack([np.full(200, 5.0), np.arange(200.0)], 1)
     found = Widths(points, np.full(200, 10.0), np.zeros(200), np.ones(200), 1.0)
-    assert found.places.tolist() == [10.0] * 5
+    assert found.n_places == 5
+    assert np.bincount(found.places).tolist() == [40] * 5
+
+
+def test_the_interval_holds_the_median_and_widens_with_the_spread_between_places():
+    points = np.stack([np.full(4000, 5.0), np.arange(4000.0)], 1)
+
+    def with_widths(widths):
+        return Widths(points, widths, np.zeros(4000), np.ones(4000), 1.0)
+
+    rng = np.random.default_rng(0)
+    even, uneven = (with_widths(10 + s * np.repeat(rng.normal(size=100), 40)) for s in (0.1, 1.0))
+    for found in (even, uneven):
+        low, high = found.interval
+        assert low <= found.median <= high
+    assert np.ptp(uneven.interval) > 5 * np.ptp(even.interval)
 
 
 def test_a_weighted_quantile_is_the_value_at_that_share_of_the_weight():

@@ -84,11 +84,12 @@ def metadata(data: bytes) -> Metadata:
 
 @contextmanager
 def _pictures(data: bytes) -> Iterator[list[Picture]]:
-    """The images of the file, in the order of their names; there is at least one."""
+    """The images of the file, those of real numbers first, by name; there is at least one."""
     import h5py  # slow to load, and few files need it
 
     with h5py.File(io.BytesIO(data), "r") as file:
         found = list(_velox(file)) or list(_berkeley(file))
+        found.sort(key=lambda picture: picture.dataset.dtype.kind not in SAMPLES)  # transforms are complex
         if not found:
             raise UnsupportedFormat(
                 f"it is HDF5 with {', '.join(list(file)[:5]) or 'nothing'} and no image that is known",

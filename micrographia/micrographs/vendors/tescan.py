@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import datetime
 
 from micrographia.micrographs.vendors.tags import HeaderReading, Source, Tags, pixel_reading, quantity, stage
@@ -48,8 +49,10 @@ def read(text: str, rows: int, source: Source = "vendor tag") -> HeaderReading:
 
 
 def read_sidecar(text: str, rows: int, _columns: int) -> HeaderReading:
-    """The ``.hdr`` file beside an image."""
-    return read(text, rows, source="sidecar")
+    """The ``.hdr`` file beside an image, which does not tell how many pixels it is of."""
+    told = read(text, rows, source="sidecar")
+    unchecked = "image size: the .hdr tells none, so a copy that was resized could not be noticed"
+    return replace(told, missing=(*told.missing, unchecked))
 
 
 def _taken(tags: Tags) -> str | None:
