@@ -18,6 +18,9 @@ SPOT_RESPONSE = 0.2
 ROUNDEST = 2.0
 """Largest ratio of a spot's two principal curvatures; more is a line or an edge."""
 
+HALO = 0.4
+"""A spot answers at least so much of what one of the other sign beside it does: less is that one's halo."""
+
 LINE_SIGMAS = (1.5, 3.0)
 """Scales of the line filter, in 1/128 of the shorter side."""
 
@@ -61,7 +64,8 @@ def _count_spots(view: View, dark: bool) -> int:
 
     Maxima over position and scale of the scale-normalised Laplacian of Gaussian (Lindeberg 1998,
     doi:10.1023/A:1008045108935) whose principal curvatures differ by no more than ROUNDEST (the edge test
-    of Lowe 2004, doi:10.1023/B:VISI.0000029664.99615.94).
+    of Lowe 2004, doi:10.1023/B:VISI.0000029664.99615.94). The filter answers beside a strong spot with the
+    other sign: such halos are no spots.
     """
     pairs = [view.curvatures(sigma) for sigma in SPOT_SIGMAS]
     large = np.stack([large if dark else -small for large, small in pairs])
@@ -70,9 +74,17 @@ def _count_spots(view: View, dark: bool) -> int:
     side = 2 * round(view.pixels(SPOT_SIGMAS[0])) + 1
     peak = answer == ndimage.maximum_filter(answer, size=(len(SPOT_SIGMAS), side, side))
     peak &= (answer > _threshold(view, SPOT_RESPONSE)) & (large < ROUNDEST * small)
+    peak &= answer > HALO * _opposite_nearby(view, answer)
     scale, row, column = np.nonzero(peak)
     radii = np.sqrt(2) * np.array([view.pixels(sigma) for sigma in SPOT_SIGMAS])[scale]
     return _apart(np.stack([row, column], axis=1), radii, answer[peak])
+
+
+def _opposite_nearby(view: View, answer: Grey) -> Grey:
+    """For each scale the largest answer of the other sign within three of its sigmas."""
+    other = -answer.min(axis=0)
+    sides = [2 * round(3 * view.pixels(sigma)) + 1 for sigma in SPOT_SIGMAS]
+    return np.stack([ndimage.maximum_filter(other, side) for side in sides])
 
 
 def _apart(places: NDArray[np.intp], radii: Grey, strengths: Grey) -> int:

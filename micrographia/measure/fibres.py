@@ -44,6 +44,8 @@ LEAST_PLACES, FEWEST = 20, 30
 TRUSTED = 0.5
 PLACE = 4
 """Side, in median widths, of the squares that count as one place each: within one, widths go together."""
+LEAST_ORDER = 0.2
+"""Below it fibres run every way, and their mean direction means nothing."""
 REDRAWN = 200
 METHOD = "version 2"
 
@@ -255,7 +257,15 @@ def measure_fibres(found: Widths, pixel_nm: float | None = None) -> tuple[Measur
     for share in (10, 90):
         width = weighted_quantile(found.widths, found.lengths, share / 100)
         quantities[f"fibre diameter d{share}"] = Quantity(value=width, unit="px", n=n)
+    reasons: dict[str, str] = {}
+    if abs(resultant) < LEAST_ORDER:
+        reasons["fibre orientation"] = f"no direction is preferred: the order is {abs(resultant):.2f}"
     return tuple(
-        Measurement(name=name, quantity=quantities[name].scaled(pixel_nm), method=method)
+        Measurement(
+            name=name,
+            quantity=None if name in reasons else quantities[name].scaled(pixel_nm),
+            method=method,
+            refused=reasons.get(name),
+        )
         for name, method in METHODS.items()
     )

@@ -108,12 +108,8 @@ def ingest(
     found, sidecars = with_sidecars(find_files(paths, left_out))
     known = {source.path: source for source in workspace.catalog.sources()}
     from_table, rows_without_file = assign(rows, found) if rows else (_earlier_rows(known), ())
-    told = {
-        file.text: _told(
-            file, from_table.get(file.text), workspace.recipe.ingest, sidecars.get(file.text, ())
-        )
-        for file in found
-    }
+    section = workspace.recipe.ingest
+    told = {f.text: _told(f, from_table.get(f.text), section, sidecars.get(f.text, ())) for f in found}
     unchanged = [file for file in found if _is_unchanged(file, known.get(file.text), workspace.objects)]
     gone = _gone(known, found, paths, left_out)
     workspace.catalog.record(gone)  # first, so that a file in its new folder is not at odds with the old one
@@ -124,8 +120,7 @@ def ingest(
     progress.begin("reading files", len(new), "files")
     read = list(_read_all(workspace, new, told, limits or Limits(), progress))
     progress.end()
-    arranged = arrange(workspace, progress)
-    moved = arranged.moved
+    moved, unread = arrange(workspace, progress)
     pictures = draw_conflicts(workspace, progress)
     now = workspace.catalog.micrographs()
     sources = workspace.catalog.sources()
@@ -135,7 +130,7 @@ def ingest(
         unchanged=sum(known[file.text].outcome == "taken" for file in unchanged),
         refused=tuple(s for s in met if s.outcome == "refused"),
         skipped=tuple(s for s in met if s.outcome == "skipped"),
-        unread=arranged.unread,
+        unread=unread,
         scales=Counter(m.scale.verdict for m in now),
         scale_conflicts=tuple(_conflict(m) for m in now if m.scale.verdict == "conflict"),
         conflict_pictures=pictures.folder,

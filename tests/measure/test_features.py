@@ -1,7 +1,7 @@
 """Drawn spots and bars are counted as drawn."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from micrographia.measure.features import bright_spots, dark_spots, line_area
@@ -14,6 +14,7 @@ def measured(definition, image):
 
 
 @settings(max_examples=20, deadline=None)
+@example(0, 4, 1541)
 @given(st.integers(0, 14), st.integers(4, 8), st.integers(0, 10_000))
 def test_drawn_discs_are_counted(n, radius, seed):
     if n == 0:

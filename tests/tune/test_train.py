@@ -15,7 +15,7 @@ from micrographia.cli import app
 from micrographia.errors import PlanError
 from micrographia.micrographs.display import open_display
 from micrographia.micrographs.ingest import ingest
-from micrographia.teach.generate import current_course, questions_asked
+from micrographia.teach.generate import current_course, for_a_student, questions_asked
 from micrographia.tune import train
 from micrographia.tune.card import CARD, read_card
 from micrographia.tune.train import tune
@@ -90,7 +90,7 @@ def test_the_card_says_what_it_learned(tuned):
     with open_workspace(lab) as workspace:
         catalog = workspace.catalog
         train_images = len(catalog.micrographs("train"))
-        train = list(catalog.conversations(current_course(workspace), "train"))
+        train = [c for c in catalog.conversations(current_course(workspace), "train") if for_a_student(c)]
         prompts = {
             task: {c.prompt for c in catalog.conversations(current_course(workspace), "train", task=task)}
             for task in ("category", "caption")
