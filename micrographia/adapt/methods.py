@@ -1,0 +1,56 @@
+"""The ways to adapt a frozen language model, by the names that a recipe gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from torch import nn
+from transformers import PreTrainedModel
+
+from micrographia.adapt.dyqlora_fa import DyQLoRAFAConfig
+from micrographia.recipe import LowRankSection
+
+
+def adapter_config(section: LowRankSection, target_modules: Sequence[str], seed: int) -> PeftConfig:
+    """The adapter that a recipe asks for, on the layers named. Of method "none" there is none: ValueError."""
+    names = list(target_modules)
+    if section.method == "dyqlora_fa":
+        return DyQLoRAFAConfig(
+            target_modules=names,
+            r_min=section.lowest_rank,
+            r_max=section.rank,
+            alpha=section.alpha,
+            dropout=section.dropout,
+            seed=seed,
+        )
+    if section.method == "none":
+        raise ValueError("method none has no adapter")
+    return LoraConfig(
+        target_modules=names,
+        r=section.rank,
+        lora_alpha=section.alpha,
+        lora_dropout=section.dropout,
+        use_rslora=section.method == "rslora",
+        use_dora=section.method == "dora",
+    )
+
+
+def adapted(model: PreTrainedModel, section: LowRankSection, seed: int) -> PeftModel:
+    """``model`` with adapters on its language model; what was trained before goes on learning."""
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    made = get_peft_model(model, adapter_config(section, language_layers(model), seed))
+    for parameter in learning:
+        parameter.requires_grad_()
+    return made
+
+
+def language_layers(model: PreTrainedModel) -> list[str]:
+    """Names of the linear layers of the language model's decoder, without those that give it sight."""
+    decoder = model.get_decoder()
+    start = next(name for name, module in model.named_modules() if module is decoder)
+    return [
+        f"{start}.{name}"
+        for name, module in decoder.named_modules()
+        if isinstance(module, nn.Linear) and ".sight." not in name
+    ]
