@@ -17,16 +17,20 @@ from types import ModuleType
 
 
 def _configuration(auto: ModuleType) -> None:
-    from micrographia.students.configuration import MVaEMaConfig
+    from micrographia.students.configuration import MAEMIConfig, MVaEMaConfig, VisionConfig
 
-    auto.AutoConfig.register(MVaEMaConfig.model_type, MVaEMaConfig)
+    for config in (VisionConfig, MVaEMaConfig, MAEMIConfig):
+        auto.AutoConfig.register(config.model_type, config)
 
 
 def _model(auto: ModuleType) -> None:
-    from micrographia.students.configuration import MVaEMaConfig
+    from micrographia.students.maemi import MAEMIForConditionalGeneration
     from micrographia.students.mvaema import MVaEMaForConditionalGeneration
+    from micrographia.students.vision import VisionEncoder
 
-    auto.AutoModelForImageTextToText.register(MVaEMaConfig, MVaEMaForConditionalGeneration)
+    auto.AutoModel.register(VisionEncoder.config_class, VisionEncoder)
+    for student in (MVaEMaForConditionalGeneration, MAEMIForConditionalGeneration):
+        auto.AutoModelForImageTextToText.register(student.config_class, student)
 
 
 def _image_processor(auto: ModuleType) -> None:
@@ -37,10 +41,12 @@ def _image_processor(auto: ModuleType) -> None:
 
 
 def _processor(auto: ModuleType) -> None:
-    from micrographia.students.configuration import MVaEMaConfig
+    from micrographia.students.configuration import MAEMIConfig, MVaEMaConfig
     from micrographia.students.processor import MVaEMaProcessor
+    from micrographia.students.prompts import MAEMIProcessor
 
     auto.AutoProcessor.register(MVaEMaConfig, MVaEMaProcessor)
+    auto.AutoProcessor.register(MAEMIConfig, MAEMIProcessor)
 
 
 # None of these functions may import, directly or through what it imports, a module further down this table:

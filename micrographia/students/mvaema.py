@@ -24,14 +24,12 @@ from transformers.utils.generic import can_return_tuple
 from micrographia.errors import StudentError
 from micrographia.students import losses
 from micrographia.students.configuration import MVaEMaConfig
+from micrographia.students.scoring import ScoresLabels
 from micrographia.students.text import KeyValue, TextStack
 from micrographia.students.vision import VisionEncoder
 
 COLDEST, HOTTEST = 0.001, 0.5
 """Between these the learnt temperature is held (BLIP's own limits)."""
-
-LOGITS_AT_ONCE = 1 << 22
-"""How many logits ``score_labels`` holds at a time: 16 MiB in float32."""
 
 
 @dataclass
@@ -49,7 +47,7 @@ class MVaEMaOutput(ModelOutput):
     past_key_values: EncoderDecoderCache | None = None
 
 
-class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin):
+class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin, ScoresLabels):
     """Eye, text encoder, image-grounded encoder and image-grounded decoder."""
 
     config_class = MVaEMaConfig
@@ -90,6 +88,18 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def set_input_embeddings(self, value: nn.Embedding) -> None:
         """Used by ``resize_token_embeddings``."""
         self.text.tokens = value
+
+    def look(self, pixel_values: Tensor) -> Tensor:
+        """Image tokens (B, N, d) of ``pixel_values`` (B, channels, height, width)."""
+        return self.vision(pixel_values).tokens
+
+    def embed(self, pixel_values: Tensor) -> Tensor:
+        """Where the eye puts images, (B, d)."""
+        return self.vision(pixel_values).cls
+
+    def shown(self, prompt_ids: Tensor, image_tokens: Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Image tokens beside the prompts; what follows finds them in the cache."""
+        return {"image_tokens": image_tokens}, {}
 
     @can_return_tuple
     def forward(
@@ -204,50 +214,9 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         ``image_index`` says which image each is about, as in ``forward``.
         """
         if pixel_values is not None:
-            tokens = self.vision(pixel_values).tokens
+            tokens = self.look(pixel_values)
             kwargs["image_tokens"] = tokens if image_index is None else tokens[image_index]
         return super().generate(inputs, *args, **kwargs)
-
-    @torch.no_grad()
-    def score_labels(
-        self, pixel_values: Tensor, prompt_ids: Tensor, label_ids: Tensor, prompt_mask: Tensor | None = None
-    ) -> Tensor:
-        """Log-probability (B, K) of each of K class texts, given the image and the question.
-
-        log p_k = log softmax_k (sum_i log P(w_ki | w_k<i, image, question)), the sum over the tokens of
-        class text k, ``<EOS>`` among them: the likelihood of just this answer, normalised over the K.
-
-        ``prompt_ids`` is one question (P,) for all images or (B, P) padded on the left, with
-        ``prompt_mask``; it ends in ``<Decode>``. ``label_ids`` (K, L), each ending in ``<EOS>``, padded
-        on the right with ``<pad>``. The question is read once for each image; images are taken so many at
-        a time that ``LOGITS_AT_ONCE`` holds.
-        """
-        prompts = prompt_ids.expand(len(pixel_values), -1)
-        mask = torch.ones_like(prompts) if prompt_mask is None else prompt_mask.expand_as(prompts)
-        step = max(1, LOGITS_AT_ONCE // (label_ids.numel() * self.config.vocab_size))
-        scores = [
-            self._likelihoods(
-                pixel_values[i : i + step], prompts[i : i + step], mask[i : i + step], label_ids
-            )
-            for i in range(0, len(prompts), step)
-        ]
-        return torch.cat(scores).log_softmax(1)
-
-    def _likelihoods(self, pixel_values: Tensor, prompts: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
-        """Summed log-likelihood (B, K) of each label after each prompt."""
-        asked = self(prompts, mask, pixel_values, use_cache=True, logits_to_keep=1)
-        first = asked.logits[:, -1].log_softmax(-1)[:, labels[:, 0]]
-        images, (count, length) = len(prompts), labels.shape
-        if length == 1:
-            return first
-        cache = asked.past_key_values
-        cache.batch_repeat_interleave(count)
-        rows = labels.repeat(images, 1)
-        mask = F.pad(mask.repeat_interleave(count, 0), (0, length - 1), value=1)
-        logits = self(rows[:, :-1], mask, past_key_values=cache).logits
-        target = rows[:, 1:].where(rows[:, 1:] != self.config.pad_token_id, losses.IGNORED)
-        rest = -F.cross_entropy(logits.transpose(1, 2), target, reduction="none")
-        return first + rest.sum(1).view(images, count)
 
 
 def rows_of(image: list[KeyValue], index: Tensor) -> list[KeyValue]:

@@ -90,7 +90,32 @@ def _values(image: Image.Image) -> NDArray[Any]:
     return np.asarray(image.convert("L" if image.mode in ("1", "LA", "La") else "RGB"))
 
 
-class MVaEMaProcessor(ProcessorMixin):
+class Speaks:
+    """What the processors of all our students do with words."""
+
+    tokenizer: PreTrainedTokenizerFast
+    batch_decode: Any  # ProcessorMixin's
+
+    def words(self, text: str) -> list[int]:
+        """The ids of a text, in which no sign is special."""
+        plain = self.tokenizer(text.strip(), add_special_tokens=False, split_special_tokens=True)
+        return list(plain["input_ids"])
+
+    def answer(self, text: str) -> list[int]:
+        """The ids of an answer, closed by ``<EOS>``."""
+        return [*self.words(text), self.tokenizer.eos_token_id]
+
+    def answers(self, texts: Sequence[str]) -> Tensor:
+        """Answers (K, L) padded on the right, as ``score_labels`` takes its class texts."""
+        rows = [torch.tensor(self.answer(text)) for text in texts]
+        return torch.nn.utils.rnn.pad_sequence(rows, True, float(self.tokenizer.pad_token_id))
+
+    def said(self, sequences: Tensor, input_ids: Tensor) -> list[str]:
+        """What ``generate`` added to the prompts ``input_ids``, in words."""
+        return self.batch_decode(sequences[:, input_ids.shape[1] :], skip_special_tokens=True)
+
+
+class MVaEMaProcessor(Speaks, ProcessorMixin):
     """``MVaEMaImageProcessor`` and tokenizer.
 
         question <Decode> answer <EOS>
@@ -99,7 +124,6 @@ class MVaEMaProcessor(ProcessorMixin):
     """
 
     image_processor: MVaEMaImageProcessor
-    tokenizer: PreTrainedTokenizerFast
 
     def __init__(self, image_processor: MVaEMaImageProcessor, tokenizer: PreTrainedTokenizerFast) -> None:
         super().__init__(image_processor, tokenizer)
@@ -127,23 +151,6 @@ class MVaEMaProcessor(ProcessorMixin):
             )
         return BatchFeature(data)
 
-    def words(self, text: str) -> list[int]:
-        """The ids of a text, without special tokens."""
-        return list(self.tokenizer(text.strip(), add_special_tokens=False)["input_ids"])
-
     def question(self, text: str) -> list[int]:
         """The ids of a question, closed by ``<Decode>``."""
         return [*self.words(text), self.tokenizer.bos_token_id]
-
-    def answer(self, text: str) -> list[int]:
-        """The ids of an answer, closed by ``<EOS>``."""
-        return [*self.words(text), self.tokenizer.eos_token_id]
-
-    def answers(self, texts: Sequence[str]) -> Tensor:
-        """Answers (K, L) padded on the right, as ``score_labels`` takes its class texts."""
-        rows = [torch.tensor(self.answer(text)) for text in texts]
-        return torch.nn.utils.rnn.pad_sequence(rows, True, float(self.tokenizer.pad_token_id))
-
-    def said(self, sequences: Tensor, input_ids: Tensor) -> list[str]:
-        """What ``generate`` added to the questions ``input_ids``, in words."""
-        return self.batch_decode(sequences[:, input_ids.shape[1] :], skip_special_tokens=True)

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from micrographia.errors import StudentError
 from micrographia.records import CLASS
+from micrographia.students.configuration import VisionConfig
 from micrographia.students.findings import Findings
 from micrographia.students.image_statistics import (
-    BANDS,
     EXPOSURE,
     TEXTURE,
     Normalised,
@@ -26,107 +26,21 @@ from micrographia.students.image_statistics import (
     texture,
 )
 
-STEM = 16
-"""Pixels along each side that the convolutional stem makes one cell of."""
-
-SMALLEST_SIDE = 64
-"""Pixels along each side, so that the coarsest octave of the statistics still has a direction."""
-
-
-class VisionConfig(PreTrainedConfig):
-    """What shapes a vision encoder, and what it finds in an image.
-
-    ``kind`` says how a square of ``patch_size`` pixels becomes a grid cell: ``"convolutional"`` by 3x3
-    convolutions that see beyond it, ``"paper"`` by one linear map of its pixels, as published.
-    ``key_size`` is the width of query, key and value in each head; ``window`` the side, in grid cells, of
-    the square within which the local layers attend. ``labels`` maps each label set to its values; the
-    sets are kept in alphabetical order, which is the column order of every tensor of labels. ``cuts`` maps
-    those sets whose values are levels of an amount to the cuts between the levels, one fewer than values.
-    """
-
-    model_type = "micrographia_vision"
-
-    kind: str = "convolutional"
-    image_size: int = 128
-    channels: int = 1
-    patch_size: int = 16
-    hidden_size: int = 96
-    heads: int = 4
-    key_size: int = 24
-    window: int = 4
-    local_layers: int = 1
-    global_layers: int = 2
-    dropout: float | int = 0.0
-    label_smoothing: float | int = 0.1
-    labels: dict[str, list[str]] | None = None
-    cuts: dict[str, list[float]] | None = None
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        self.labels = dict(sorted((self.labels or {}).items()))
-        self.cuts = dict(sorted((self.cuts or {}).items()))
-        super().__post_init__(**kwargs)
-        for name, cuts in self.cuts.items():
-            if len(self.labels.get(name, [])) != len(cuts) + 1:
-                raise StudentError(
-                    f"cuts of {name!r} are {cuts}, its labels {self.labels.get(name)}",
-                    "give one level more than cuts",
-                )
-        if self.kind not in ("convolutional", "paper"):
-            raise StudentError(f"vision kind is {self.kind!r}", "use 'convolutional' or 'paper'")
-        if self.kind == "convolutional" and self.patch_size != STEM:
-            raise StudentError(f"patch_size is {self.patch_size}", f"the convolutional stem makes {STEM}")
-        if self.image_size % 2**BANDS or self.image_size < SMALLEST_SIDE:
-            raise StudentError(
-                f"image_size is {self.image_size}",
-                f"the statistics take multiples of {2**BANDS} px from {SMALLEST_SIDE} on",
-            )
-        if self.image_size % (self.patch_size * self.window):
-            raise StudentError(
-                f"image_size {self.image_size} does not divide into patches of {self.patch_size} px "
-                f"and windows of {self.window} cells",
-                "choose an image_size that does",
-            )
-
-    @classmethod
-    def default(cls, **changes: Any) -> VisionConfig:
-        """The convolutional encoder at 128 px."""
-        return cls(**changes)
-
-    @classmethod
-    def paper(cls, **changes: Any) -> VisionConfig:
-        """MAEMI's encoder (its appendix A.5 and A.8): 224 px, patch 32, d 64, 4 heads, key/value 32."""
-        published = {
-            "kind": "paper",
-            "image_size": 224,
-            "channels": 3,
-            "patch_size": 32,
-            "hidden_size": 64,
-            "heads": 4,
-            "key_size": 32,
-            "window": 7,  # the whole 7x7 grid: the local phase is all patches, without <cls>
-            "local_layers": 2,
-            "global_layers": 2,
-        }
-        return cls(**{**published, **changes})
-
-    @property
-    def tokens(self) -> int:
-        """How many tokens an image becomes: grid cells, exposure, and one for each label set."""
-        return (self.image_size // self.patch_size) ** 2 + 1 + len(self.labels or {})
-
 
 @dataclass
 class VisionOutput(ModelOutput):
     """``tokens`` (B, N, d), grid cells in row order, then exposure, then findings; ``cls`` (B, d).
 
     ``findings``: logits (B, values) of each label set. ``amounts`` (B, sets with cuts): the amounts that the
-    levels are read from, in standard deviations of the training images.
+    levels are read from, in standard deviations of the training images. ``hidden_states`` holds the tokens
+    again, where LLaVA looks for them.
     """
 
     tokens: Tensor | None = None
     cls: Tensor | None = None
     findings: dict[str, Tensor] | None = None
     amounts: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
 
 
 @dataclass
@@ -274,7 +188,7 @@ class VisionEncoder(VisionPreTrainedModel):
             statistics = torch.cat([self.usual_exposure(light), self.usual_texture(surface)], dim=1)
             self.findings.amounts.settle(statistics, amounts.repeat(len(seen[0]), 1))
 
-    def forward(self, pixel_values: Tensor) -> VisionOutput:
+    def forward(self, pixel_values: Tensor, **_: Any) -> VisionOutput:
         """Encode ``pixel_values`` (B, channels, image_size, image_size), in [-1, 1].
 
         Raises ``StudentError`` where the images have another shape.
@@ -291,10 +205,11 @@ class VisionEncoder(VisionPreTrainedModel):
         x = self.norm(self.layers(torch.cat([cls, x], dim=1)))
         cls, grid, shown = x[:, 0], x[:, 1:], self.exposure(statistics)
         if self.findings is None:
-            return VisionOutput(tokens=torch.cat([grid, shown[:, None]], dim=1), cls=cls)
+            tokens = torch.cat([grid, shown[:, None]], dim=1)
+            return VisionOutput(tokens=tokens, cls=cls, hidden_states=(tokens,))
         findings, amounts, told = self.findings(cls, grid.mean(1), shown, statistics)
         tokens = torch.cat([grid, shown[:, None], told], dim=1)
-        return VisionOutput(tokens=tokens, cls=cls, findings=findings, amounts=amounts)
+        return VisionOutput(tokens, cls, findings, amounts, hidden_states=(tokens,))
 
     def _check(self, pixel_values: Tensor) -> None:
         channels, size = self.config.channels, self.config.image_size

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from transformers import EncoderDecoderCache
 
-from micrographia.students import mvaema
+from micrographia.students import scoring
 from micrographia.students.mvaema import MVaEMaForConditionalGeneration
 
 from .tiny import DECODE, EOS, SIDE, VOCABULARY, pictures, questions, tiny_config, tiny_student, words
@@ -161,7 +161,7 @@ LABELS = [torch.tensor(row) for row in ([7, 9, 11, EOS], [7, 9, EOS], [8, EOS], 
 
 @pytest.mark.parametrize("at_once", [1, 4 * 5 * VOCABULARY * 2, 1 << 22])
 def test_label_scores_equal_one_pass_each(student, monkeypatch, at_once):
-    monkeypatch.setattr(mvaema, "LOGITS_AT_ONCE", at_once)
+    monkeypatch.setattr(scoring, "LOGITS_AT_ONCE", at_once)
     seen, question = pictures(3), questions(1)[0]
     labels = torch.nn.utils.rnn.pad_sequence(LABELS, batch_first=True)
     scores = student.score_labels(seen, question, labels)

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from micrographia.errors import StudentError
+from micrographia.students.configuration import VisionConfig
 from micrographia.students.image_statistics import LARGEST, texture
-from micrographia.students.vision import LabelledVision, VisionConfig, VisionEncoder
+from micrographia.students.vision import LabelledVision, VisionEncoder
 
 SETS = {"streaks": ["none", "some"], "contrast": ["low", "moderate", "high"], "class": ["fibres", "powder"]}
 """Named against the alphabet, to show that the order of columns does not depend on how it was written."""

@@ -2,9 +2,8 @@
 
 import torch
 
-from micrographia.students.configuration import MVaEMaConfig
+from micrographia.students.configuration import MVaEMaConfig, VisionConfig
 from micrographia.students.mvaema import MVaEMaForConditionalGeneration
-from micrographia.students.vision import VisionConfig
 
 SIDE = 64
 VOCABULARY = 40

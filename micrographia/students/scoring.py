@@ -1,0 +1,79 @@
+"""How likely a student holds each of several answers: what a ranking of classes is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from micrographia.students.losses import IGNORED
+
+LOGITS_AT_ONCE = 1 << 22
+"""How many logits ``score_labels`` holds at a time: 16 MiB in float32."""
+
+
+class ScoresLabels:
+    """Of a student that reads questions about images: the likelihood of each of several answers."""
+
+    config: Any
+
+    def look(self, pixel_values: Tensor) -> Tensor:
+        """Image tokens (B, N, d) of ``pixel_values`` (B, channels, height, width)."""
+        raise NotImplementedError
+
+    def shown(self, prompt_ids: Tensor, image_tokens: Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What ``forward`` is given to see, beside the prompts, and beside what follows them with a cache."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def score_labels(
+        self, pixel_values: Tensor, prompt_ids: Tensor, label_ids: Tensor, prompt_mask: Tensor | None = None
+    ) -> Tensor:
+        """Log-probability (B, K) of each of K class texts, given the image and the question.
+
+        log p_k = log softmax_k (sum_i log P(w_ki | w_k<i, image, question)), the sum over the tokens of
+        class text k, ``<EOS>`` among them: the likelihood of just this answer, normalised over the K.
+
+        ``prompt_ids`` is one question (P,) for all images or (B, P) padded on the left, with ``prompt_mask``;
+        it is closed as the student's processor closes questions. ``label_ids`` (K, L), each ending in
+        ``<EOS>``, padded on the right with ``<pad>``. The question is read once for each image; images are
+        taken so many at a time that ``LOGITS_AT_ONCE`` holds.
+        """
+        prompts = prompt_ids.expand(len(pixel_values), -1)
+        mask = torch.ones_like(prompts) if prompt_mask is None else prompt_mask.expand_as(prompts)
+        vocabulary = self.config.get_text_config().vocab_size
+        step = max(1, LOGITS_AT_ONCE // (label_ids.numel() * vocabulary))
+        scores = [
+            self._likelihoods(
+                pixel_values[i : i + step], prompts[i : i + step], mask[i : i + step], label_ids
+            )
+            for i in range(0, len(prompts), step)
+        ]
+        return torch.cat(scores).log_softmax(1)
+
+    def _likelihoods(self, pixel_values: Tensor, prompts: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+        """Summed log-likelihood (B, K) of each label after each prompt."""
+        student: Any = self
+        first_seen, then_seen = self.shown(prompts, self.look(pixel_values))
+        asked = student(
+            input_ids=prompts, attention_mask=mask, use_cache=True, logits_to_keep=1, **first_seen
+        )
+        first = asked.logits[:, -1].log_softmax(-1)[:, labels[:, 0]]
+        images, (count, length) = len(prompts), labels.shape
+        if length == 1:
+            return first
+        cache = asked.past_key_values
+        cache.batch_repeat_interleave(count)
+        rows = labels.repeat(images, 1)
+        mask = F.pad(mask.repeat_interleave(count, 0), (0, length - 1), value=1)
+        after = student(input_ids=rows[:, :-1], attention_mask=mask, past_key_values=cache, **then_seen)
+        target = rows[:, 1:].where(rows[:, 1:] != self.padding, IGNORED)
+        rest = -F.cross_entropy(after.logits.transpose(1, 2), target, reduction="none")
+        return first + rest.sum(1).view(images, count)
+
+    @property
+    def padding(self) -> int:
+        """The id of ``<pad>``."""
+        return int(self.config.get_text_config().pad_token_id)
