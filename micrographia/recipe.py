@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from micrographia.errors import RecipeError
 
@@ -82,13 +90,45 @@ class LabelsStage(Section):
     """Images a step."""
 
 
+class LowRankSection(Section):
+    """How a frozen language model is adapted. Only MAEMI has one."""
+
+    method: Literal["dyqlora_fa", "lora", "rslora", "dora", "none"] = "dyqlora_fa"
+    """dyqlora_fa: 8-bit weights, A frozen, a rank drawn at each step, so that one run serves every rank;
+    lora, rslora, dora: PEFT's; none: the language model stays as it is."""
+    rank: int = Field(default=16, ge=1)
+    """The highest rank; of dyqlora_fa the lowest is lowest_rank."""
+    lowest_rank: int = Field(default=4, ge=1)
+    """Of dyqlora_fa alone."""
+    alpha: float = Field(default=16, gt=0)
+    """What an adapter adds is multiplied by alpha / rank."""
+    dropout: float = Field(default=0.05, ge=0, lt=1)
+    """Probability with which an input of an adapter is left out."""
+
+    @model_validator(mode="after")
+    def _a_range(self) -> LowRankSection:
+        if self.lowest_rank > self.rank:
+            raise ValueError(f"lowest_rank {self.lowest_rank} is above rank {self.rank}")
+        return self
+
+
+class LanguageModelSection(Section):
+    """The language model that MAEMI gives sight: a small one that learns from the lab's own texts."""
+
+    steps: int = Field(default=600, ge=1)
+    """Steps of 32 texts."""
+    learning_rate: float = Field(default=0.02, gt=0)
+    """Highest rate; it rises, then falls along a cosine."""
+
+
 class TuneSection(Section):
     """How the student learns."""
 
     name: FolderName = "assistant"
     """The student's folder below students/."""
-    family: Literal["mvaema"] = "mvaema"
-    """mvaema: image and text encoders and a decoder, all trained from nothing."""
+    family: Literal["mvaema", "maemi"] = "mvaema"
+    """mvaema: image and text encoders and a decoder, all trained from nothing; maemi: a language model given
+    sight by gated cross-attention, itself frozen and adapted by low rank."""
     setting: Literal["default", "paper"] = "default"
     """default: convolutional stem, local and global attention; paper: patches of 32, width 64, 4 heads."""
     labels: LabelsStage = LabelsStage()
@@ -102,6 +142,8 @@ class TuneSection(Section):
     """Highest rate; it falls along a cosine, and is halved when the validation loss stands still."""
     patience: int = Field(default=3, ge=1)
     """Evaluations without progress after which the rate is halved; after three times as many, tuning ends."""
+    language_model: LanguageModelSection = LanguageModelSection()
+    low_rank: LowRankSection = LowRankSection()
     contrastive: bool = True
     """Image-text contrastive loss (ITC)."""
     matching: bool = True

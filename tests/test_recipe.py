@@ -9,7 +9,7 @@ from micrographia.recipe import Recipe, load, parse, shipped, shipped_text
 
 
 def test_there_are_recipes_to_start_from():
-    assert {"mvaema"} <= set(shipped())
+    assert {"mvaema", "maemi"} <= set(shipped())
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -52,7 +52,9 @@ def test_an_empty_recipe_is_the_default_one():
         ("tune: {learning_rate: .inf}", "tune.learning_rate", "inf"),
         ("tune: {learning_rate: -0.1}", "tune.learning_rate", "-0.1"),
         ("tune: {labels: {epochs: -1}}", "tune.labels.epochs", "-1"),
-        ("tune: {family: maemi}", "tune.family", "'maemi'"),
+        ("tune: {family: blip}", "tune.family", "'blip'"),
+        ("tune: {low_rank: {method: adalora}}", "tune.low_rank.method", "'adalora'"),
+        ("tune: {low_rank: {rank: 2}}", "tune.low_rank", "lowest_rank 4 is above rank 2"),
         ("tune: {name: ../../etc}", "tune.name", "'../../etc'"),
         ("tune: {name: .hidden}", "tune.name", "'.hidden'"),
         ("split: {test: 0}", "split.test", "0"),

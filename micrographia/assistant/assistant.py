@@ -17,10 +17,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from micrographia.assistant.load import load
+from micrographia.assistant.load import Processor, Student, load
 from micrographia.errors import StudentError
-from micrographia.students.mvaema import MVaEMaForConditionalGeneration
-from micrographia.students.processor import MVaEMaProcessor
 from micrographia.students.views import VIEWS, dihedral
 from micrographia.teach.generate import BRIEFLY
 from micrographia.tune.card import Card
@@ -64,9 +62,7 @@ class Assistant:
     assistant.classify([image])
     """
 
-    def __init__(
-        self, model: MVaEMaForConditionalGeneration, processor: MVaEMaProcessor, card: Card, identity: str
-    ) -> None:
+    def __init__(self, model: Student, processor: Processor, card: Card, identity: str) -> None:
         self.model = model
         self.processor = processor
         self.card = card
@@ -87,7 +83,7 @@ class Assistant:
     def longest_question(self) -> int:
         """In tokens: what is left of the longest text it can read when an answer has had its room."""
         answer = self.model.generation_config.max_new_tokens
-        return int(self.model.config.max_position_embeddings - answer)
+        return int(self.model.config.get_text_config().max_position_embeddings - answer)
 
     def reads(self, question: str) -> bool:
         """Whether the question is short enough to be asked."""
@@ -127,7 +123,7 @@ class Assistant:
             rows_of[image // IMAGES_AT_ONCE].append(row)
         for batch, rows in rows_of.items():
             first = batch * IMAGES_AT_ONCE
-            tokens = self._image_tokens(self.prepare(images[first : first + IMAGES_AT_ONCE]))
+            tokens = self._look(images[first : first + IMAGES_AT_ONCE])
             # Like questions together: there is little to pad, and their answers end at about the same time.
             rows.sort(key=lambda row: (len(prompts[row]), prompts[row]))
             for start in range(0, len(rows), PROMPTS_AT_ONCE):
@@ -151,7 +147,7 @@ class Assistant:
     @torch.no_grad()
     def embed(self, images: Sequence[Image]) -> NDArray[np.float32]:
         """The eye's ``<cls>`` of each image, (n, d) of length 1; the nearer, the more alike."""
-        rows = [F.normalize(self.model.vision(pixels).cls) for pixels in self._batches(images)]
+        rows = [F.normalize(self.model.embed(pixels)) for pixels in self._batches(images)]
         if not rows:
             return np.empty((0, self.model.config.vision_config.hidden_size), np.float32)
         return np.asarray(torch.cat(rows).cpu().numpy(), np.float32)
@@ -197,8 +193,8 @@ class Assistant:
         return ids
 
     @torch.no_grad()
-    def _image_tokens(self, pixel_values: Tensor) -> Tensor:
-        return self.model.vision(pixel_values).tokens
+    def _look(self, images: Sequence[Image]) -> Tensor:
+        return self.model.look(self.prepare(images))
 
     def _generate(self, image_tokens: Tensor, prompts: list[list[int]]) -> list[str]:
         padded: Any = self.processor.tokenizer.pad(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -12,8 +12,10 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationC
 from transformers.utils import logging
 
 from micrographia.errors import StudentError
+from micrographia.students.maemi import MAEMIForConditionalGeneration
 from micrographia.students.mvaema import MVaEMaForConditionalGeneration
 from micrographia.students.processor import MVaEMaProcessor
+from micrographia.students.prompts import MAEMIProcessor
 from micrographia.tune.card import CARD, Card, read_card
 from micrographia.workspace import Workspace
 
@@ -42,11 +44,15 @@ def find(workspace: Workspace, name: str | None = None) -> Path:
     raise StudentError(f"there is no student {wanted!r} in {recipe.parent}", remedy)
 
 
+Student = MVaEMaForConditionalGeneration | MAEMIForConditionalGeneration
+Processor = MVaEMaProcessor | MAEMIProcessor
+
+
 class Loaded(NamedTuple):
     """A student in memory."""
 
-    model: MVaEMaForConditionalGeneration
-    processor: MVaEMaProcessor
+    model: Student
+    processor: Processor
     card: Card
     identity: str
 
@@ -64,7 +70,7 @@ def load(folder: Path) -> Loaded:
     return Loaded(model.to(device).eval(), processor, card, _identity(folder, card))
 
 
-def _from_pretrained(folder: Path) -> tuple[MVaEMaForConditionalGeneration, MVaEMaProcessor]:
+def _from_pretrained(folder: Path) -> tuple[Student, Processor]:
     logging.disable_progress_bar()
     try:
         model, report = AutoModelForImageTextToText.from_pretrained(
@@ -76,8 +82,11 @@ def _from_pretrained(folder: Path) -> tuple[MVaEMaForConditionalGeneration, MVaE
     except (OSError, ValueError, TypeError, LookupError, RuntimeError, SafetensorError) as error:
         cause = " ".join(str(error).split())
         raise StudentError(f"the student in {folder} cannot be loaded ({cause})", TUNE_AGAIN) from error
-    if not isinstance(model, MVaEMaForConditionalGeneration):
-        raise StudentError(f"the student in {folder} is a {type(model).__name__}", "only MVaEMa is known")
+    if not isinstance(model, Student):
+        known = " and ".join(
+            kind.__name__.removesuffix("ForConditionalGeneration") for kind in get_args(Student)
+        )
+        raise StudentError(f"the student in {folder} is a {type(model).__name__}", f"{known} are known")
     # from_pretrained only warns of these, and goes on with fresh random numbers.
     if report["missing_keys"] or report["mismatched_keys"]:
         raise StudentError(f"the weights in {folder / WEIGHTS} do not fit its config.json", TUNE_AGAIN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,7 +15,6 @@ from torch.nn.utils.rnn import pad_sequence
 from micrographia.recipe import TuneSection
 from micrographia.records import Conversation
 from micrographia.students.losses import IGNORED
-from micrographia.students.processor import MVaEMaProcessor
 from micrographia.students.views import VIEWS
 from micrographia.teach.claims import turned
 from micrographia.tune.features import Sight
@@ -48,8 +47,18 @@ Texts = Mapping[str, list[Text]]
 """Texts of one micrograph, by task."""
 
 
+class Asks(Protocol):
+    """What turns questions and answers into token ids: the processor of any student."""
+
+    def question(self, text: str) -> list[int]:
+        """A question, closed."""
+
+    def answer(self, text: str) -> list[int]:
+        """An answer, closed."""
+
+
 def texts_by_micrograph(
-    conversations: Iterable[Conversation], processor: MVaEMaProcessor
+    conversations: Iterable[Conversation], processor: Asks
 ) -> dict[str, dict[str, list[Text]]]:
     """All texts of all micrographs. A direction in an answer is turned with the view."""
     texts: dict[str, dict[str, list[Text]]] = defaultdict(lambda: defaultdict(list))
@@ -62,7 +71,7 @@ def texts_by_micrograph(
     return {identity: dict(by_task) for identity, by_task in texts.items()}
 
 
-def _answers(conversation: Conversation, processor: MVaEMaProcessor) -> tuple[list[int] | None, ...]:
+def _answers(conversation: Conversation, processor: Asks) -> tuple[list[int] | None, ...]:
     if not any(claim.directional for claim in conversation.claims):
         return (processor.answer(conversation.answer),)
     views = [turned(conversation, turns, mirrored) for turns, mirrored in VIEWS]
@@ -114,6 +123,26 @@ class TextBatches:
         return (
             single + [many[i] for i in generator.choice(len(many), count, replace=False)] if many else single
         )
+
+
+class SightedBatches(TextBatches):
+    """Draws to batches of MAEMI: a row a text, with the tokens of its image."""
+
+    def __init__(
+        self, sight: Sight, texts: Sequence[Texts], groups: Sequence[int], recipe: TuneSection
+    ) -> None:
+        super().__init__(sight, texts, groups, recipe)
+        self.compare = False
+
+    def __call__(self, draws: Sequence[Draw]) -> dict[str, Any]:
+        """What ``MAEMIForConditionalGeneration.forward`` takes."""
+        batch = super().__call__(draws)
+        index = batch.pop("image_index")
+        for name in ("image_tokens", "pixel_values"):
+            if name in batch:
+                batch[name] = batch[name][index]
+        batch.pop("image_cls", None)
+        return batch
 
 
 def _language(chosen: Sequence[Sequence[Text]], views: Sequence[int]) -> dict[str, Tensor]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_model
 from torch import nn
 from transformers import (
     EarlyStoppingCallback,
@@ -28,6 +27,7 @@ from transformers.utils import logging
 
 from micrographia.engine import Progress
 from micrographia.errors import PlanError
+from micrographia.tune.checkpoint import read_trained, write_trained
 from micrographia.tune.muon import Muon
 from micrographia.tune.order import Draw, Order, Plain
 from micrographia.tune.precision import Precision
@@ -80,11 +80,11 @@ def fit(
     images in the same views as a run that was never stopped. Evaluates and saves once a round. Raises
     PlanError where the validation loss was never a number.
     """
-    checkpoint = newest_checkpoint(folder)
-    if checkpoint is not None and (state := _state(checkpoint)) and _is_over(state):
+    newest = newest_checkpoint(folder)
+    if newest is not None and (state := _state(newest)) and _is_over(state):
         _require_a_best(state, stage)
         best = folder / f"checkpoint-{state.best_global_step or state.global_step}"
-        load_model(model, best / "model.safetensors")
+        read_trained(model, best)
         return _curve(state)
     logging.disable_progress_bar()  # those of saving would run through ours
     arguments = _arguments(stage, folder, *training.rounds(stage.batch), training.seed, precision)
@@ -99,7 +99,7 @@ def fit(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
-    trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+    trainer.train(resume_from_checkpoint=newest and str(newest))
     _require_a_best(trainer.state, stage)
     return _curve(trainer.state)
 
@@ -207,7 +207,10 @@ class Halving(TrainerCallback):
 
 
 class PartsTrainer(Trainer):
-    """A Trainer that logs, beside the loss, the parts which the model says it is made of."""
+    """A Trainer that logs, beside the loss, the parts which the model says it is made of.
+
+    Of the model its checkpoints hold what is trained, alone.
+    """
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -226,6 +229,16 @@ class PartsTrainer(Trainer):
             if model.training and value is not None:
                 self._parts.setdefault(part, []).append(value.detach())
         return (loss, outputs) if return_outputs else loss
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        if self.args.should_save:
+            write_trained(self.model, Path(output_dir or self.args.output_dir))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        read_trained(model or self.model, Path(resume_from_checkpoint))
+
+    def _load_best_model(self) -> None:
+        read_trained(self.model, Path(self.state.best_model_checkpoint))
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Add each part's mean since the last entry to the entry of the training loss."""

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from micrographia.engine import Progress
 from micrographia.recipe import LabelsStage
 from micrographia.records import CLASS, Claim, Conversation
+from micrographia.students.configuration import VisionConfig
 from micrographia.students.losses import IGNORED
 from micrographia.students.views import dihedral, random_views
-from micrographia.students.vision import LabelledVision, VisionConfig
+from micrographia.students.vision import LabelledVision
 from micrographia.teach.facts import DIRECTION
 from micrographia.teach.levels import DIRECTIONS, LEVELS, direction_at, turned_angle
 from micrographia.tune.fit import Curve, Stage, fit

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from transformers import PreTrainedModel
 
 from micrographia.recipe import TuneSection
-from micrographia.students.configuration import MVaEMaConfig
-from micrographia.students.mvaema import MVaEMaForConditionalGeneration
+from micrographia.students.configuration import VisionConfig
 from micrographia.tune.collate import Text, Texts
 from micrographia.tune.corpus import require_learners
 from micrographia.tune.order import Order
@@ -76,14 +76,14 @@ def plan(
     texts: Sequence[Texts],
     left_out: Sequence[str],
     untaught: int,
-    model: MVaEMaForConditionalGeneration,
+    model: PreTrainedModel,
     recipe: TuneSection,
     locked: bool,
     precision: Precision,
 ) -> Plan:
     """The plan of a run. Raises PlanError where there is nothing to learn from or to validate with."""
     require_learners(parts)
-    config: MVaEMaConfig = model.config
+    vision: VisionConfig = model.config.vision_config
     labels, words = label_order(parts["train"], recipe), word_order(parts["train"], recipe)
     lengths = [text.length for image in texts for by_task in image.values() for text in by_task]
     return Plan(
@@ -95,9 +95,9 @@ def plan(
         untaught=untaught,
         tokens_median=float(np.median(lengths)),
         tokens_longest=max(lengths),
-        image_tokens=config.vision_config.tokens,
-        image_size=config.vision_config.image_size,
-        channels=config.vision_config.channels,
+        image_tokens=vision.tokens,
+        image_size=vision.image_size,
+        channels=vision.channels,
         parameters=model.num_parameters(),
         label_steps=math.prod(labels.rounds(recipe.labels.batch)) if locked else 0,
         steps=math.prod(words.rounds(recipe.batch)),

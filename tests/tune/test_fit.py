@@ -11,7 +11,9 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from micrographia.errors import PlanError
-from micrographia.students.vision import LabelledVision, VisionConfig
+from micrographia.students.configuration import VisionConfig
+from micrographia.students.vision import LabelledVision
+from micrographia.tune.checkpoint import TRAINED
 from micrographia.tune.fit import Stage, fit, newest_checkpoint
 from micrographia.tune.labels import LabelBatches, LabelSets
 from micrographia.tune.order import Order, Plain
@@ -169,7 +171,7 @@ def test_the_best_weights_are_kept_not_the_last(tmp_path):
     losses = [entry["eval_loss"] for entry in curve if "eval_loss" in entry]
     best = STEPS * (1 + losses.index(min(losses)))
     assert best < STEPS * len(losses)
-    kept = load_file(tmp_path / f"checkpoint-{best}" / "model.safetensors")
+    kept = load_file(tmp_path / f"checkpoint-{best}" / TRAINED)
     assert all(torch.equal(weights[name], values) for name, values in kept.items())
 
 

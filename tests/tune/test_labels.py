@@ -6,8 +6,8 @@ import torch
 
 from micrographia.recipe import LabelsStage
 from micrographia.records import CANNOT_TELL, Claim, Conversation, Quantity, Turn
+from micrographia.students.configuration import VisionConfig
 from micrographia.students.views import dihedral
-from micrographia.students.vision import VisionConfig
 from micrographia.teach.levels import DIRECTIONS, LEVELS, direction_at
 from micrographia.tune.labels import (
     FEWEST,

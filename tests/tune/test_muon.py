@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from micrographia.students.vision import LabelledVision, VisionConfig
+from micrographia.students.configuration import VisionConfig
+from micrographia.students.vision import LabelledVision
 from micrographia.tune.muon import Muon, orthogonal
 
 

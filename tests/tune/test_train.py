@@ -16,7 +16,7 @@ from micrographia.errors import PlanError
 from micrographia.micrographs.display import open_display
 from micrographia.micrographs.ingest import ingest
 from micrographia.teach.generate import current_course, for_a_student, questions_asked
-from micrographia.tune import train
+from micrographia.tune import mvaema
 from micrographia.tune.card import CARD, read_card
 from micrographia.tune.train import tune
 from micrographia.workspace import RECIPE as RECIPE_FILE
@@ -126,10 +126,10 @@ def test_test_images_take_no_part_in_learning(taught, tmp_path, monkeypatch):
         seen.extend([*arguments[2].images, *arguments[3].images])
         return fit(*arguments, **more)
 
-    fit = train.fit
-    monkeypatch.setattr(train, "fit", watched)
+    fit = mvaema.fit
+    monkeypatch.setattr(mvaema, "fit", watched)
     monkeypatch.setattr("micrographia.tune.labels.fit", watched)
-    for module, name, rows_at in (("labels", "some_at_a_time", 1), ("train", "look", 2)):
+    for module, name, rows_at in (("labels", "some_at_a_time", 1), ("mvaema", "look", 2)):
         used = getattr(import_module(f"micrographia.tune.{module}"), name)
 
         def noting(*arguments, used=used, rows_at=rows_at):
