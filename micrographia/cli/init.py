@@ -11,9 +11,7 @@ from micrographia.cli.console import say
 
 def init(
     lab: Annotated[Path, typer.Argument(help="The folder to make.")],
-    recipe: Annotated[
-        str, typer.Option(help="The recipe to start from; mvaema is the only one so far.")
-    ] = "mvaema",
+    recipe: Annotated[str, typer.Option(help="The recipe to start from: mvaema or maemi.")] = "mvaema",
 ) -> None:
     """Make a workspace: a folder with a recipe that says what will be done.
 

@@ -25,7 +25,8 @@ from micrographia.measure.texture import (
     texture_length,
 )
 from micrographia.measure.uniformity import shading, unevenness
-from micrographia.measure.view import LONGEST_STRIP, SMALLEST_SIDE, View, luma, working_view
+from micrographia.measure.view import LONGEST_STRIP, SMALLEST_SIDE, View, working_view
+from micrographia.micrographs.display import luma
 from micrographia.records import Measurement
 
 __all__ = ["METHOD_VERSION", "measure_image"]

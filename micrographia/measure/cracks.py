@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.morphology import skeletonize
 
+from micrographia.measure.measurement import refused
 from micrographia.records import Measurement, Quantity
 
 Grey = NDArray[np.float64]
@@ -89,17 +90,17 @@ def measure_cracks(mask: Mask, pixel_nm: float | None = None) -> tuple[Measureme
     }
     skeleton = skeletonize(mask)
     if not skeleton.any():
-        reason = "no thin line stands out"
-        return tuple(Measurement(name=n, quantity=None, method=m, refused=reason) for n, m in methods.items())
-    factor, unit = (1.0, "px") if pixel_nm is None else (pixel_nm, "nm")
+        return refused(methods, "no thin line stands out")
     # The middle line's pixels are half a pixel from the mask's border on either side.
     widths = 2 * ndimage.distance_transform_edt(mask)[skeleton] - 1
     quantities = {
-        "crack length": Quantity(value=factor * skeleton_length(skeleton), unit=unit),
-        "crack width": Quantity(value=factor * float(np.median(widths)), unit=unit, n=widths.size),
+        "crack length": Quantity(value=skeleton_length(skeleton), unit="px"),
+        "crack width": Quantity(value=float(np.median(widths)), unit="px", n=widths.size),
         "crack orientation": Quantity(value=_direction(skeleton), unit="°"),
     }
-    return tuple(Measurement(name=n, quantity=quantities[n], method=m) for n, m in methods.items())
+    return tuple(
+        Measurement(name=n, quantity=quantities[n].scaled(pixel_nm), method=m) for n, m in methods.items()
+    )
 
 
 def _direction(skeleton: Mask) -> float:

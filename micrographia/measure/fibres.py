@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from micrographia.measure.measurement import refused
 from micrographia.measure.segment.choose import zoomed
 from micrographia.measure.segment.instances import Maps
 from micrographia.records import Measurement, Quantity
@@ -245,7 +246,7 @@ def measure_fibres(found: Widths, pixel_nm: float | None = None) -> tuple[Measur
     n counts places, squares of four widths, within which widths depend on each other.
     """
     if reason := found.refusal:
-        return tuple(Measurement(name=n, quantity=None, method=m, refused=reason) for n, m in METHODS.items())
+        return refused(METHODS, reason)
     n = found.n_places
     low, high = found.interval
     resultant = np.average(np.exp(2j * np.deg2rad(found.directions)), weights=found.lengths)

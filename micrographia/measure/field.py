@@ -17,14 +17,15 @@ from micrographia.measure.pattern import measure_pattern
 from micrographia.measure.pores import measure_pores
 from micrographia.measure.quality import measure_quality
 from micrographia.measure.segment import TRUSTED, Method, Segmentation, segment
-from micrographia.measure.view import luma
+from micrographia.measure.segment.classical import dark_side
+from micrographia.micrographs.display import grey_of, luma
 from micrographia.records import Box, Measurement
 
 Kind = Literal["particles", "fibres", "pattern", "pores", "grains", "cracks", "quality"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 BY_ITSELF: tuple[Kind, ...] = ("particles", "fibres", "pattern", "quality")
 """Kinds that know when they do not apply. Of the others a person has to say that there are some."""
-SIZES: tuple[Kind, ...] = ("particles", "fibres", "pattern")
+OF_SIZE: tuple[Kind, ...] = ("particles", "fibres", "pattern")
 """Kinds whose numbers are taught and told when somebody asks how large things are."""
 SIZES_VERSION = "sizes 2"
 """Raised whenever a definition of them or the network behind them changes."""
@@ -59,7 +60,7 @@ def measure_field(
 ) -> Measured:
     """Measure ``field``, (rows, columns) or (rows, columns, 3); ``pixel_nm`` is None without a scale."""
     grey = luma(field)
-    whole = np.rint(grey).astype(np.uint8)
+    whole = grey_of(field)
     segmentation = segment(whole, method) if {"particles", "grains"} & set(kinds) else None
     particles = None if segmentation is None else Particles(segmentation.labels, pixel_nm, burnt_in)
     widths = find_widths(whole) if "fibres" in kinds else None
@@ -79,8 +80,8 @@ def measure_field(
 
 
 def measure_sizes(field: NDArray[np.uint8], burnt_in: Sequence[Box] = ()) -> tuple[Measurement, ...]:
-    """SIZES of ``field`` in pixels, so that they stay true when its scale is told or corrected later."""
-    return measure_field(field, None, SIZES, burnt_in=burnt_in).measurements
+    """Kinds OF_SIZE of ``field``, in pixels, so that they stay true when its scale is told later."""
+    return measure_field(field, None, OF_SIZE, burnt_in=burnt_in).measurements
 
 
 def _rivals(segmentation: Segmentation, widths: Widths) -> tuple[Segmentation, Widths]:
@@ -106,8 +107,6 @@ def _certain(
 
 
 def _open_area(grey: NDArray[np.float64], pixel_nm: float | None) -> tuple[Measurement, ...]:
-    from micrographia.measure.segment.classical import dark_side
-
     return measure_pores(dark_side(grey), pixel_nm)
 
 

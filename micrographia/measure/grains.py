@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from micrographia.measure.measurement import refused
 from micrographia.records import Measurement, Quantity
 
 Labels = NDArray[np.int32]
 
+INTERCEPT, NUMBER = "mean lineal intercept", "grain-size number"
 LINES = 24
 """Test lines in each of four directions: E112 asks for several fields or lines in several directions."""
 FEWEST_INTERCEPTS = 50
@@ -51,34 +53,29 @@ def _filled(labels: Labels) -> Labels:
 def measure_grains(labels: Labels, pixel_nm: float | None = None) -> tuple[Measurement, ...]:
     """Mean lineal intercept, with its 95 % interval, and the grain-size number G where the scale is known."""
     length, crossings = intercepts(labels)
-    names = ("mean lineal intercept", "grain-size number")
+    methods = dict.fromkeys((INTERCEPT, NUMBER), METHOD)
     grains = int(np.unique(labels[labels > 0]).size)
     if grains < FEWEST_GRAINS:
         reason = f"{grains} grains; at least {FEWEST_GRAINS} are needed"
-        return tuple(Measurement(name=n, quantity=None, method=METHOD, refused=reason) for n in names)
+        return refused(methods, reason)
     if crossings < FEWEST_INTERCEPTS:
         reason = f"{crossings} intercepts; at least {FEWEST_INTERCEPTS} are needed"
-        return tuple(Measurement(name=n, quantity=None, method=METHOD, refused=reason) for n in names)
+        return refused(methods, reason)
     mean = length / crossings
     if mean < LEAST_INTERCEPT_PX:
         reason = f"the mean intercept is {mean:.1f} px; at least {LEAST_INTERCEPT_PX:g} px are needed"
-        return tuple(Measurement(name=n, quantity=None, method=METHOD, refused=reason) for n in names)
-    factor, unit = (1.0, "px") if pixel_nm is None else (pixel_nm, "nm")
+        return refused(methods, reason)
     # Lines closer than a grain cross the same boundaries: what is independent is the grains. Intercepts of
     # space-filling grains spread by 0.6 to 0.7 of their mean.
     half = 1.96 * INTERCEPT_SPREAD / np.sqrt(grains)
-    value = factor * mean
-    intercept = Measurement(
-        name=names[0],
-        quantity=Quantity(value=value, unit=unit, low=value * (1 - half), high=value * (1 + half), n=grains),
-        method=METHOD,
-    )
+    low, high = mean * (1 - half), mean * (1 + half)
+    quantity = Quantity(value=mean, unit="px", low=low, high=high, n=grains).scaled(pixel_nm)
+    intercept = Measurement(name=INTERCEPT, quantity=quantity, method=METHOD)
     if pixel_nm is None:
-        reason = "the scale is not known"
-        return intercept, Measurement(name=names[1], quantity=None, method=METHOD, refused=reason)
-    ends = [grain_size_number(value * side * 1e-6) for side in (1 + half, 1, 1 - half)]
+        return intercept, *refused({NUMBER: METHOD}, "the scale is not known")
+    ends = [grain_size_number(quantity.value * side * 1e-6) for side in (1 + half, 1, 1 - half)]
     number = Quantity(value=ends[1], low=ends[0], high=ends[2], n=grains)
-    return intercept, Measurement(name=names[1], quantity=number, method=METHOD)
+    return intercept, Measurement(name=NUMBER, quantity=number, method=METHOD)
 
 
 def grain_size_number(intercept_mm: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from micrographia.measure.view import View
@@ -42,7 +42,15 @@ class Definition:
 
     def refused(self, reason: str) -> Measurement:
         """The record that says why there is no number."""
-        return Measurement(name=self.name, quantity=None, method=self.method, refused=reason)
+        return refused({self.name: self.method}, reason)[0]
+
+
+def refused(methods: Mapping[str, str], reason: str) -> tuple[Measurement, ...]:
+    """Records of measurements, by name with their definitions, that ``reason`` keeps from a number."""
+    return tuple(
+        Measurement(name=name, quantity=None, method=method, refused=reason)
+        for name, method in methods.items()
+    )
 
 
 def measurement(

@@ -16,6 +16,7 @@ from scipy import ndimage, special, stats
 from scipy.spatial import ConvexHull, QhullError
 from skimage.measure import perimeter_crofton
 
+from micrographia.measure.measurement import refused
 from micrographia.records import Box, Measurement, Quantity
 
 Labels = NDArray[np.int32]
@@ -154,7 +155,7 @@ def measure_particles(particles: Particles) -> tuple[Measurement, ...]:
         ),
     ]
     if refusal := _refusal(particles, n):
-        return (*found, *(_refused(name, method, refusal) for name, method in SIZES.items()))
+        return (*found, *refused(SIZES, refusal))
     largest, smallest = particles.ferets
     values = {
         "particle diameter": particles.diameters[whole],
@@ -197,10 +198,6 @@ def _refusal(particles: Particles, n: int) -> str | None:
     return None
 
 
-def _refused(name: str, method: str, reason: str) -> Measurement:
-    return Measurement(name=name, quantity=None, method=method, refused=reason)
-
-
 def _median(name: str, pixels: Values, particles: Particles, method: str) -> Measurement:
     low, high = (None if end is None else particles.length(end) for end in median_interval(pixels))
     value = particles.length(float(np.median(pixels)))
@@ -211,9 +208,8 @@ def _median(name: str, pixels: Values, particles: Particles, method: str) -> Mea
 def _decile(share: int, pixels: Values, particles: Particles) -> Measurement:
     name = f"particle diameter d{share}"
     if pixels.size < LEAST_FOR_DECILES:
-        return _refused(
-            name, SIZES[name], f"{pixels.size} whole particles; at least {LEAST_FOR_DECILES} are needed"
-        )
+        reason = f"{pixels.size} whole particles; at least {LEAST_FOR_DECILES} are needed"
+        return refused({name: SIZES[name]}, reason)[0]
     low, high = quantile_interval(pixels, share / 100)
     quantity = Quantity(
         value=particles.length(float(np.percentile(pixels, share))),

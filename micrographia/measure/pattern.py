@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
+from micrographia.measure.measurement import refused
 from micrographia.records import Measurement, Quantity
 
 Grey = NDArray[np.float64]
@@ -251,18 +252,20 @@ def measure_pattern(grey: Grey, pixel_nm: float | None = None) -> tuple[Measurem
     lattice = find_lattice(grey)
     if lattice is None:
         reason = "nothing repeats: no period stands out of the spectrum and is found again in the picture"
-        return tuple(Measurement(name=n, quantity=None, method=m, refused=reason) for n, m in methods.items())
-    factor, unit = (1.0, "px") if pixel_nm is None else (pixel_nm, "nm")
+        return refused(methods, reason)
     periods = min(grey.shape) / lattice.pitch
-    half_width = factor * lattice.pitch * 0.5 / periods / np.sqrt(max(lattice.strength, 1) / PEAK_OVER_GROUND)
-    value = factor * lattice.pitch
+    half_width = lattice.pitch * 0.5 / periods / np.sqrt(max(lattice.strength, 1) / PEAK_OVER_GROUND)
     row, column = lattice.basis[0]
     return (
         Measurement(
             name="pitch",
             quantity=Quantity(
-                value=value, unit=unit, low=value - half_width, high=value + half_width, n=round(periods)
-            ),
+                value=lattice.pitch,
+                unit="px",
+                low=lattice.pitch - half_width,
+                high=lattice.pitch + half_width,
+                n=round(periods),
+            ).scaled(pixel_nm),
             method=methods["pitch"],
         ),
         Measurement(

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from micrographia.measure.measurement import refused
 from micrographia.records import Measurement, Quantity
 
 Mask = NDArray[np.bool_]
@@ -46,8 +47,6 @@ def measure_pores(mask: Mask, pixel_nm: float | None = None) -> tuple[Measuremen
     median = float(np.median(thickness)) if thickness.size else 0.0
     if median < LEAST_WIDTH_PX:
         reason = f"the open area is {median:.1f} px wide; at least {LEAST_WIDTH_PX:g} px are needed"
-        return area, Measurement(name="pore width", quantity=None, method=method, refused=reason)
-    factor, unit = (1.0, "px") if pixel_nm is None else (pixel_nm, "nm")
-    return area, Measurement(
-        name="pore width", quantity=Quantity(value=factor * median, unit=unit), method=method
-    )
+        return area, *refused({"pore width": method}, reason)
+    width = Quantity(value=median, unit="px").scaled(pixel_nm)
+    return area, Measurement(name="pore width", quantity=width, method=method)

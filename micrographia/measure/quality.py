@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from micrographia.measure.measurement import refused
 from micrographia.records import Measurement, Quantity
 
 Grey = NDArray[np.float64]
@@ -38,7 +39,7 @@ def _blur(grey: Grey) -> Measurement:
     edges = (once >= np.percentile(once, STRONGEST)) & (once > 2) & (once == ndimage.maximum_filter(once, 3))
     if edges.sum() < FEWEST_EDGES:
         reason = f"{int(edges.sum())} clear edges; at least {FEWEST_EDGES} are needed"
-        return Measurement(name="blur", quantity=None, method=method, refused=reason)
+        return refused({"blur": method}, reason)[0]
     ratio = np.maximum(once[edges] / np.maximum(twice[edges], 1e-9), 1 + 1e-6)
     sigma = np.sqrt(np.maximum(REBLUR**2 / (ratio**2 - 1) - 1.0, 0))
     quantity = Quantity(value=float(np.median(sigma)), unit="px", n=int(edges.sum()))

@@ -29,18 +29,6 @@ PER_CENT_OF_RANGE = 100 / 255
 """Grey levels to per cent of the display range."""
 
 
-def luma(image: NDArray[np.uint8]) -> Grey:
-    """The grey of a display image, (rows, columns) or (rows, columns, 3).
-
-    Colour becomes ITU-R BT.601 luma, 0.299 R + 0.587 G + 0.114 B. Raises ValueError for any other shape.
-    """
-    if image.ndim == 2:
-        return image.astype(np.float64)
-    if image.ndim == 3 and image.shape[2] == 3:
-        return np.asarray(image @ np.array([0.299, 0.587, 0.114]))
-    raise ValueError(f"a display image is (rows, columns) or (rows, columns, 3), not {image.shape}")
-
-
 def working_view(grey: Grey) -> View:
     """``grey`` (rows, columns) with its shorter side reduced to WORKING_SIDE by area averaging.
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from micrographia.catalog import Objects
 from micrographia.micrographs.burnt_in import BurntIn, read_burnt_in
-from micrographia.micrographs.display import to_display
+from micrographia.micrographs.display import grey_of, to_display
 from micrographia.micrographs.read import Raster, decode
 from micrographia.micrographs.vendors import read_header
 from micrographia.records import Acquisition, Box, Instrument, Micrograph
@@ -35,13 +35,6 @@ def read_acquisition(data: bytes, raster: Raster) -> Acquisition:
         burnt_in=_on_the_field(grey, printed),
         missing=header.missing + printed.notes,
     )
-
-
-def grey_of(display: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Display values, (rows, columns) or (rows, columns, 3), as grey: ITU-R BT.601 luma, rounded."""
-    if display.ndim == 2:
-        return display
-    return np.asarray(np.rint(display @ np.array([0.299, 0.587, 0.114])), np.uint8)
 
 
 def _field(grey: NDArray[np.uint8], printed: BurntIn) -> Box | None:

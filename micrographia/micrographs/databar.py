@@ -36,6 +36,9 @@ STEP = 0.4
 """From the last rows of the field to the first of the databar, the share of its ground grows by so much."""
 BELOW_LOOKED_AT = 8
 
+NEAR_UNIT, NEAR_NAME = 1.5, 3.0
+"""Heights of letters between a number and its unit, and between a name and its value, at most."""
+
 NUMBER = r"(\d+(?:[.,]\d+)?)"
 UNIT = r"(nm|µm|um|mm|cm|pm|Å|A)"
 LENGTH = re.compile(rf"(?<![\d.,]){NUMBER}\s*{UNIT}(?![A-Za-z])")
@@ -133,6 +136,8 @@ class Printed:
     """Half of the last digit, as a part of the value."""
     doubt: str | None = None
     """Why it may be another length; None where it is plain."""
+    is_setting: bool = False
+    """Whether a name and "=" or ":" stand right before it, which name no bar."""
 
 
 def lengths_in(words: Sequence[Word]) -> list[Printed]:
@@ -148,8 +153,17 @@ def lengths_in(words: Sequence[Word]) -> list[Printed]:
             decimals = len(match[1].replace(",", ".").partition(".")[2])
             rounding = 0.5 * 10**-decimals / value
             part = _part(word, text, *match.span())
-            printed = Printed(value * size, f"{match[1]} {unit}", part, rounding, _doubt(match[1], unit))
-            found.append(printed)
+            before = text[: match.start()]
+            found.append(
+                Printed(
+                    value * size,
+                    f"{match[1]} {unit}",
+                    part,
+                    rounding,
+                    doubt=_doubt(match[1], unit),
+                    is_setting=bool(_NAMED.search(before)) and not _BAR_NAME.search(before),
+                )
+            )
     return found
 
 
@@ -173,21 +187,10 @@ def labels_in(words: Sequence[Word]) -> list[Printed]:
     return [
         length
         for length in lengths_in(words)
-        if not _is_named(length, words)
+        if not length.is_setting
         and not any(_overlap(length.word, word) for word in headed)
-        and not any(_follows_closely(length.word, word) for word in named)
+        and not any(_follows(length.word, word, NEAR_NAME) for word in named)
     ]
-
-
-def _is_named(length: Printed, words: Sequence[Word]) -> bool:
-    """Whether a name and "=" or ":" stand right before it in its own line of print."""
-    for word in _joined(words):
-        text = mended(word.text)
-        for match in LENGTH.finditer(text):
-            before = text[: match.start()]
-            if f"{match[1]} {match[2]}" == length.text and _overlap(length.word, word):
-                return bool(_NAMED.search(before)) and not _BAR_NAME.search(before)
-    return False
 
 
 def _overlap(one: Word, other: Word) -> bool:
@@ -196,19 +199,17 @@ def _overlap(one: Word, other: Word) -> bool:
     return across > 0 and down > 0
 
 
-def _follows_closely(word: Word, name: Word) -> bool:
-    height = max(word.height, name.height)
-    same_line = abs(word.top + word.bottom - name.top - name.bottom) < height
-    return same_line and -0.5 * height < word.left - name.right < 3 * height
-
-
 def _joined(words: Sequence[Word]) -> list[Word]:
     """The words, a number alone with the unit that stands right of it as one."""
     units = [word for word in words if _UNIT_FIRST.match(plain(word.text))]
     joined: list[Word] = []
     used: set[int] = set()
     for word in words:
-        unit = next((u for u in units if _follows(u, word)), None) if _NUMBER.fullmatch(word.text) else None
+        unit = (
+            next((u for u in units if _follows(u, word, NEAR_UNIT)), None)
+            if _NUMBER.fullmatch(word.text)
+            else None
+        )
         if unit is not None:
             used.add(id(unit))
             top, bottom = min(word.top, unit.top), max(word.bottom, unit.bottom)
@@ -218,10 +219,11 @@ def _joined(words: Sequence[Word]) -> list[Word]:
     return [word for word in joined if id(word) not in used]
 
 
-def _follows(unit: Word, number: Word) -> bool:
-    height = min(unit.height, number.height)
-    same_line = abs(unit.top + unit.bottom - number.top - number.bottom) < height
-    return same_line and -0.5 * height < unit.left - number.right < 1.5 * height
+def _follows(word: Word, before: Word, nearest: float) -> bool:
+    """Whether ``word`` stands in the line of ``before``, right of it by up to so many heights of letters."""
+    height = min(word.height, before.height)
+    same_line = abs(word.top + word.bottom - before.top - before.bottom) < height
+    return same_line and -0.5 * height < word.left - before.right < nearest * height
 
 
 def _part(word: Word, text: str, start: int, end: int) -> Word:

@@ -34,6 +34,23 @@ def to_display(pixels: Pixels) -> tuple[NDArray[np.uint8], Display]:
     return _stretched(pixels, display), display
 
 
+def luma(display: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The grey of display values, (rows, columns) or (rows, columns, 3), not rounded.
+
+    Colour becomes ITU-R BT.601 luma, 0.299 R + 0.587 G + 0.114 B. Raises ValueError for any other shape.
+    """
+    if display.ndim == 2:
+        return display.astype(np.float64)
+    if display.ndim == 3 and display.shape[2] == 3:
+        return np.asarray(display @ np.array([0.299, 0.587, 0.114]))
+    raise ValueError(f"a display image is (rows, columns) or (rows, columns, 3), not {display.shape}")
+
+
+def grey_of(display: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Their luma, rounded."""
+    return display if display.ndim == 2 else np.rint(luma(display)).astype(np.uint8)
+
+
 def open_display(objects: Objects, micrograph: Micrograph) -> NDArray[np.uint8]:
     """The display image of a catalogued micrograph, made from its original bytes as its record says."""
     pixels = _grey_if_equal(decode(objects.get(micrograph.id), name=micrograph.name).pixels)

@@ -60,9 +60,11 @@ def printed_unit(nanometres: float) -> tuple[str, float]:
 
 def printed_quantity(quantity: Quantity) -> tuple[str, str]:
     """Value and interval with as many digits as mean something, lengths in nm, µm or mm."""
+    ends = (quantity.low, quantity.high)
+    low, high = ("" if end is None else printed_value(end, quantity.unit) for end in ends)
+    return printed_value(quantity.value, quantity.unit), f"{low} to {high}" if low and high else ""
 
-    def words(value: float) -> str:
-        return printed_length(value) if quantity.unit == "nm" else f"{value:.3g} {quantity.unit}".strip()
 
-    low, high = ("" if end is None else words(end) for end in (quantity.low, quantity.high))
-    return words(quantity.value), f"{low} to {high}" if low and high else ""
+def printed_value(value: float, unit: str) -> str:
+    """Three significant digits with the unit; of nanometres, in nm, µm or mm."""
+    return printed_length(value) if unit == "nm" else f"{float(f'{value:.3g}'):g} {unit}".strip()

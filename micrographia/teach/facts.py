@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
-from micrographia.micrographs.lengths import printed_length
+from micrographia.micrographs.lengths import printed_length, printed_quantity
 from micrographia.records import CANNOT_TELL, CLASS, Instrument, Measurement, Quantity, Record, Scale
 from micrographia.teach.levels import LEVELS, direction_at
 
@@ -212,11 +212,10 @@ def _size(measurement: Measurement, pixel_nm: float | None) -> Fact:
         limit = _limit(measurement.name, f"{measurement.name}: {measurement.refused}")
         return limit.model_copy(update={"because": measurement.refused})
     quantity = measurement.quantity.scaled(pixel_nm)
+    value, interval = printed_quantity(quantity)
     details = [] if quantity.n is None else [f"n = {quantity.n}"]
-    if quantity.low is not None and quantity.high is not None:
-        low, high = (_printed(end, quantity.unit) for end in (quantity.low, quantity.high))
-        details.append(f"95 % interval {low} to {high}")
-    value = _printed(quantity.value, quantity.unit) + (f" ({', '.join(details)})" if details else "")
+    details += [f"95 % interval {interval}"] if interval else []
+    value += f" ({', '.join(details)})" if details else ""
     return Fact(
         subject=measurement.name,
         value=value,
@@ -224,10 +223,6 @@ def _size(measurement: Measurement, pixel_nm: float | None) -> Fact:
         kind="measured",
         evidence=measurement.method,
     )
-
-
-def _printed(value: float, unit: str) -> str:
-    return printed_length(value) if unit == "nm" else f"{float(f'{value:.3g}'):g} {unit}".strip()
 
 
 def _direction(measurement: Measurement | None) -> list[Fact]:

@@ -5,7 +5,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from micrographia.measure.features import bright_spots, dark_spots, line_area
-from micrographia.measure.view import luma, working_view
+from micrographia.measure.view import working_view
+from micrographia.micrographs.display import luma
 from tests.measure.drawn import bars, discs, stripes
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from micrographia import phantoms
-from micrographia.measure.field import BY_ITSELF, KINDS, SIZES, measure_field
+from micrographia.measure.field import BY_ITSELF, KINDS, OF_SIZE, measure_field
 from micrographia.records import Box
 from tests.measure.drawn import bars, discs
 
@@ -36,7 +36,7 @@ def by_threshold(field, pixel_nm=None, kinds=("particles",), **more):
 def test_every_kind_is_one_of_all_and_has_a_name_here():
     assert set(NAMES) | {"fibres"} == set(KINDS)
     assert set(BY_ITSELF) <= set(KINDS)
-    assert set(SIZES) <= set(BY_ITSELF)
+    assert set(OF_SIZE) <= set(BY_ITSELF)
 
 
 @pytest.mark.parametrize("kind", NAMES)

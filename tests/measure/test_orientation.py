@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from micrographia.measure.orientation import coherence, direction
-from micrographia.measure.view import luma, working_view
+from micrographia.measure.view import working_view
+from micrographia.micrographs.display import luma
 from tests.measure.drawn import discs, stripes
 
 

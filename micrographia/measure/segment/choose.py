@@ -17,7 +17,7 @@ from scipy import ndimage
 from skimage.segmentation import watershed
 
 from micrographia.measure.segment.classical import by_threshold
-from micrographia.measure.segment.instances import FOREGROUND, Labels, Maps, agreement, particles_in
+from micrographia.measure.segment.instances import FOREGROUND, Labels, Maps, agreement, at_least, particles_in
 
 Method = Literal["auto", "network", "threshold"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -125,10 +125,7 @@ def _at_full_size(maps: Maps, labels: Labels, shape: tuple[int, ...]) -> Labels:
     foreground, contact, depth = (_sized(one, shape) for one in maps)
     middles = np.where(maps[2] > 0.5 * _deepest(maps[2], labels), labels, 0)
     seeds = _sized(middles.astype(np.int32), shape, Image.Resampling.NEAREST)
-    grown = watershed(-(depth - 0.3 * contact), seeds, mask=foreground > FOREGROUND)
-    kept = np.bincount(grown.ravel()) > 0
-    kept[0] = False
-    return np.asarray((np.cumsum(kept) * kept)[grown], np.int32)
+    return at_least(watershed(-(depth - 0.3 * contact), seeds, mask=foreground > FOREGROUND), 1)
 
 
 def _deepest(depth: NDArray[np.float32], labels: Labels) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 from skimage.segmentation import watershed
 
-from micrographia.measure.segment.instances import Labels, middles
+from micrographia.measure.segment.instances import Labels, at_least, middles
 
 BLUR = 1.0
 RISE = 0.1
@@ -31,11 +31,7 @@ def by_threshold(grey: NDArray[np.number[Any]]) -> Labels:
     inside = ndimage.binary_fill_holes(ndimage.binary_opening(inside))
     distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(inside), BLUR)
     seeds = middles(distance, np.maximum(1.0, RISE * distance)) * inside
-    labels = watershed(-distance, seeds, mask=inside)
-    sizes = np.bincount(labels.ravel())
-    kept = sizes >= SMALLEST_PX
-    kept[0] = False
-    return np.asarray((np.cumsum(kept) * kept)[labels], np.int32)
+    return at_least(watershed(-distance, seeds, mask=inside), SMALLEST_PX)
 
 
 def dark_side(grey: NDArray[np.number[Any]]) -> NDArray[np.bool_]:

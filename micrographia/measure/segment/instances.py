@@ -26,7 +26,7 @@ def particles_in(maps: Maps) -> Labels:
     inside = foreground > FOREGROUND
     smooth = ndimage.gaussian_filter(depth * inside, 1.0)
     seeds = middles(smooth, np.full_like(smooth, SEED_RISE)) * (smooth > LEAST_DEPTH)
-    return _large(watershed(-(smooth - 0.3 * contact), seeds, mask=inside))
+    return at_least(watershed(-(smooth - 0.3 * contact), seeds, mask=inside), SMALLEST_PX)
 
 
 def middles(depth: NDArray[np.floating], rise: NDArray[np.floating]) -> Labels:
@@ -38,9 +38,9 @@ def middles(depth: NDArray[np.floating], rise: NDArray[np.floating]) -> Labels:
     return np.asarray(ndimage.label(local_maxima(np.round(filled, 6)), np.ones((3, 3)))[0], np.int32)
 
 
-def _large(labels: NDArray[np.integer]) -> Labels:
-    sizes = np.bincount(labels.ravel())
-    kept = sizes >= SMALLEST_PX
+def at_least(labels: NDArray[np.integer], pixels: int) -> Labels:
+    """The objects of so many pixels or more, numbered anew from 1 without gaps."""
+    kept = np.bincount(labels.ravel()) >= pixels
     kept[0] = False
     return np.asarray((np.cumsum(kept) * kept)[labels], np.int32)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import datetime
 
-from micrographia.micrographs.vendors.tags import HeaderReading, Tags, ini, pixel_reading, quantity, stage
-from micrographia.records import Instrument, Quantity, ScaleReading, Stage
+from micrographia.micrographs.vendors.tags import HeaderReading, Tags, ini, pixel_reading, quantity
+from micrographia.records import Instrument, Quantity, ScaleReading
 
 TAGS = (34682, 34680)
+DEGREES = 180 / math.pi
+"""In a radian."""
 CONSISTENT = 0.005
 """Field width over columns, and pixel width, of one header differ by rounding alone."""
 TECHNIQUES = {"EBeam": "SEM", "IBeam": "FIB", "IRBeam": "optical"}
@@ -34,8 +35,15 @@ def read(text: str, rows: int, columns: int) -> HeaderReading:
                 tags.positive("working distance", f"[{beam}] WD", "[Stage] WorkingDistance"), 1e3, "mm"
             ),
             magnification=_magnification(tags, width_m),
-            taken=_taken(tags),
-            stage=_stage(tags),
+            # [User] Date follows the computer's country, so it is not trusted.
+            taken=tags.moment("%d.%m.%Y %H:%M:%S", "[PrivateFei] TimeOfCreation"),
+            stage=tags.stage(
+                x=("[Stage] StageX", 1e3, "mm"),
+                y=("[Stage] StageY", 1e3, "mm"),
+                z=("[Stage] StageZ", 1e3, "mm"),
+                rotation=("[Stage] StageR", DEGREES, "°"),
+                tilt=("[Stage] StageT", DEGREES, "°"),
+            ),
         ),
         tags=tags.values,
         missing=tuple(tags.missing),
@@ -86,30 +94,6 @@ def _magnification(tags: Tags, width_m: float | None) -> float | None:
 def _volts(tags: Tags, beam: str) -> Quantity | None:
     volts = tags.positive("accelerating voltage", f"[{beam}] HV", "[Beam] HV")
     return quantity(volts, 1e-3, "kV")
-
-
-def _stage(tags: Tags) -> Stage | None:
-    def place(name: str, factor: float, unit: str) -> Quantity | None:
-        return quantity(tags.number(f"stage {name}", f"[Stage] Stage{name}"), factor, unit)
-
-    degrees = 180 / math.pi
-    return stage(
-        x=place("X", 1e3, "mm"),
-        y=place("Y", 1e3, "mm"),
-        z=place("Z", 1e3, "mm"),
-        rotation=place("R", degrees, "°"),
-        tilt=place("T", degrees, "°"),
-    )
-
-
-def _taken(tags: Tags) -> str | None:
-    """TimeOfCreation is day.month.year; [User] Date follows the computer's country, so it is not trusted."""
-    words = tags.text("[PrivateFei] TimeOfCreation") or ""
-    try:
-        return datetime.strptime(words, "%d.%m.%Y %H:%M:%S").isoformat()
-    except ValueError:
-        tags.miss("date", f"[PrivateFei] TimeOfCreation is {words!r}")
-        return None
 
 
 def _databar_rows(tags: Tags, rows: int) -> int | None:

@@ -9,7 +9,6 @@ from micrographia.micrographs.lengths import nanometres
 from micrographia.micrographs.vendors.tags import HeaderReading, Tags, pixel_reading, quantity, stage
 from micrographia.records import Instrument, Quantity, ScaleReading, Stage
 
-MOST_TAGS = 5000
 LONGEST = 1000
 """Characters of a tag that is kept."""
 INFO = "Microscope Info "

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 
-from micrographia.micrographs.vendors.tags import HeaderReading, Tags, ini, pixel_reading, quantity, stage
-from micrographia.records import Instrument, Quantity, ScaleReading, Stage
+from micrographia.micrographs.vendors.tags import HeaderReading, Tags, ini, pixel_reading, quantity
+from micrographia.records import Instrument, ScaleReading
 
 SIGNATURE = re.compile(r"^\[(Sem|Tem)ImageFile\]", re.MULTILINE)
 
@@ -27,8 +26,14 @@ def read(text: str, rows: int, columns: int) -> HeaderReading:
             ),
             working_distance=quantity(tags.length_nm("working distance", "WorkingDistance"), 1e-6, "mm"),
             magnification=tags.positive("magnification", "Magnification"),
-            taken=_taken(tags),
-            stage=_stage(tags),
+            taken=tags.moment("%Y/%m/%d %H:%M:%S", "Date", "Time"),
+            stage=tags.stage(
+                x=("StagePositionX", 1e-6, "mm"),  # nanometres
+                y=("StagePositionY", 1e-6, "mm"),
+                z=("StagePositionZ", 1e-6, "mm"),
+                rotation=("StagePositionR", 1, "°"),
+                tilt=("StagePositionT", 1, "°"),
+            ),
         ),
         tags=tags.values,
         missing=tuple(tags.missing),
@@ -43,27 +48,3 @@ def _pixel_size(tags: Tags, rows: int, columns: int) -> tuple[ScaleReading, ...]
         tags.miss("pixel size", f"DataSize is {told}, the image has {columns} x {rows}: resized or cropped")
         return ()
     return pixel_reading(tags, "sidecar", tags.positive("pixel size", "PixelSize"), None, "PixelSize")
-
-
-def _taken(tags: Tags) -> str | None:
-    words = f"{tags.text('Date')} {tags.text('Time')}".replace("-", "/")
-    try:
-        return datetime.strptime(words, "%Y/%m/%d %H:%M:%S").isoformat()
-    except ValueError:
-        tags.miss("date", f"Date and Time are {words!r}")
-        return None
-
-
-def _stage(tags: Tags) -> Stage | None:
-    """Positions are written in nanometres, angles in degrees."""
-
-    def place(axis: str, factor: float, unit: str) -> Quantity | None:
-        return quantity(tags.number(f"stage {axis}", f"StagePosition{axis}"), factor, unit)
-
-    return stage(
-        x=place("X", 1e-6, "mm"),
-        y=place("Y", 1e-6, "mm"),
-        z=place("Z", 1e-6, "mm"),
-        rotation=place("R", 1, "°"),
-        tilt=place("T", 1, "°"),
-    )

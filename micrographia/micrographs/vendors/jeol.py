@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 
 from micrographia.micrographs.vendors.tags import HeaderReading, Tags, pixel_reading, quantity, stage
 from micrographia.records import Instrument, ScaleReading, Stage
@@ -30,7 +29,7 @@ def read(text: str, rows: int, columns: int) -> HeaderReading:
             ),
             working_distance=quantity(tags.positive("working distance", "SM_WD", "CM_WD"), 1, "mm"),
             magnification=tags.positive("magnification", "CM_MAG"),
-            taken=_taken(tags),
+            taken=tags.moment("%Y/%m/%d %H:%M:%S", "CM_DATE", "CM_TIME"),
             stage=_stage(tags),
         ),
         tags=tags.values,
@@ -53,15 +52,6 @@ def _pixel_size(tags: Tags, rows: int, columns: int) -> tuple[ScaleReading, ...]
         return ()
     detail = f"SM_MICRON_MARKER {tags.text('SM_MICRON_MARKER')} over SM_MICRON_BAR {bar:g} px"
     return pixel_reading(tags, "sidecar", length / bar, None, detail, BAR_PIXEL / bar)
-
-
-def _taken(tags: Tags) -> str | None:
-    words = f"{tags.text('CM_DATE')} {tags.text('CM_TIME')}".replace("-", "/")
-    try:
-        return datetime.strptime(words, "%Y/%m/%d %H:%M:%S").isoformat()
-    except ValueError:
-        tags.miss("date", f"CM_DATE and CM_TIME are {words!r}")
-        return None
 
 
 def _stage(tags: Tags) -> Stage | None:

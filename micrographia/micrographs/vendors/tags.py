@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 from micrographia.micrographs.lengths import parse_length
@@ -83,6 +84,27 @@ class Tags:
             self.miss(what, f"{found[0]} is {found[1]!r}, no length")
             return None
         return length
+
+    def moment(self, form: str, *names: str) -> str | None:
+        """The date and time that ``names`` tell together, by ``strptime``'s ``form``, as ISO 8601.
+
+        Makers write one date with hyphens or strokes, from model to model.
+        """
+        words = " ".join(self.text(name) or "" for name in names).strip()
+        try:
+            return datetime.strptime(words.replace("-", "/"), form.replace("-", "/")).isoformat()
+        except ValueError:
+            self.miss("date", f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} {words!r}")
+            return None
+
+    def stage(self, **places: tuple[str, float, str]) -> Stage | None:
+        """The stage's coordinates, each by its tag, the factor to its unit, and the unit."""
+        return stage(
+            **{
+                axis: quantity(self.number(f"stage {axis}", name), factor, unit)
+                for axis, (name, factor, unit) in places.items()
+            }
+        )
 
     def miss(self, what: str, reason: str) -> None:
         """Say that ``what`` could not be had, and why."""

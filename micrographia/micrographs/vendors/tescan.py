@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import datetime
 
-from micrographia.micrographs.vendors.tags import HeaderReading, Source, Tags, pixel_reading, quantity, stage
-from micrographia.records import Instrument, Quantity, Stage
+from micrographia.micrographs.vendors.tags import HeaderReading, Source, Tags, pixel_reading, quantity
+from micrographia.records import Instrument
 
 TAG = 50431
 SIDECAR = re.compile(r"^\[MAIN\].*^PixelSizeX=", re.MULTILINE | re.DOTALL)
@@ -39,8 +38,14 @@ def read(text: str, rows: int, source: Source = "vendor tag") -> HeaderReading:
             ),
             working_distance=quantity(tags.positive("working distance", "WD"), 1e3, "mm"),
             magnification=tags.positive("magnification", "Magnification"),
-            taken=_taken(tags),
-            stage=_stage(tags),
+            taken=tags.moment("%Y-%m-%d %H:%M:%S", "Date", "Time"),
+            stage=tags.stage(
+                x=("StageX", 1e3, "mm"),
+                y=("StageY", 1e3, "mm"),
+                z=("StageZ", 1e3, "mm"),
+                rotation=("StageRotation", 1, "°"),
+                tilt=("StageTilt", 1, "°"),
+            ),
         ),
         tags=tags.values,
         missing=tuple(tags.missing),
@@ -53,28 +58,6 @@ def read_sidecar(text: str, rows: int, _columns: int) -> HeaderReading:
     told = read(text, rows, source="sidecar")
     unchecked = "image size: the .hdr tells none, so a copy that was resized could not be noticed"
     return replace(told, missing=(*told.missing, unchecked))
-
-
-def _taken(tags: Tags) -> str | None:
-    words = f"{tags.text('Date')} {tags.text('Time')}"
-    try:
-        return datetime.strptime(words, "%Y-%m-%d %H:%M:%S").isoformat()
-    except ValueError:
-        tags.miss("date", f"Date and Time are {words!r}")
-        return None
-
-
-def _stage(tags: Tags) -> Stage | None:
-    def place(name: str, factor: float, unit: str) -> Quantity | None:
-        return quantity(tags.number(f"stage {name}", f"Stage{name}"), factor, unit)
-
-    return stage(
-        x=place("X", 1e3, "mm"),
-        y=place("Y", 1e3, "mm"),
-        z=place("Z", 1e3, "mm"),
-        rotation=place("Rotation", 1, "°"),
-        tilt=place("Tilt", 1, "°"),
-    )
 
 
 def _databar_rows(tags: Tags, rows: int) -> int | None:

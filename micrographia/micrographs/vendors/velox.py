@@ -9,8 +9,8 @@ from typing import Any
 
 from micrographia.micrographs.formats import emd
 from micrographia.micrographs.lengths import nanometres
-from micrographia.micrographs.vendors.tags import HeaderReading, Tags, pixel_reading, quantity, stage
-from micrographia.records import Instrument, Quantity, ScaleReading, Stage
+from micrographia.micrographs.vendors.tags import HeaderReading, Tags, pixel_reading, quantity
+from micrographia.records import Instrument, ScaleReading
 
 CONSISTENT = 0.01
 
@@ -38,7 +38,12 @@ def read(data: bytes, columns: int) -> HeaderReading:
             ),
             magnification=tags.positive("magnification", magnified),
             taken=_taken(tags),
-            stage=_stage(tags),
+            stage=tags.stage(
+                x=("Stage Position x", 1e3, "mm"),
+                y=("Stage Position y", 1e3, "mm"),
+                z=("Stage Position z", 1e3, "mm"),
+                tilt=("Stage AlphaTilt", 180 / math.pi, "°"),
+            ),
         ),
         tags=tags.values,
         missing=tuple(tags.missing),
@@ -79,20 +84,6 @@ def _taken(tags: Tags) -> str | None:
     if seconds is None or seconds > 4e9:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat()
-
-
-def _stage(tags: Tags) -> Stage | None:
-    """Positions in metres, angles in radians."""
-
-    def place(name: str, factor: float, unit: str) -> Quantity | None:
-        return quantity(tags.number(f"stage {name}", f"Stage {name}"), factor, unit)
-
-    return stage(
-        x=place("Position x", 1e3, "mm"),
-        y=place("Position y", 1e3, "mm"),
-        z=place("Position z", 1e3, "mm"),
-        tilt=place("AlphaTilt", 180 / math.pi, "°"),
-    )
 
 
 def _berkeley(axes: list[dict[str, Any]]) -> HeaderReading:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 
 from micrographia.micrographs.lengths import plain
-from micrographia.micrographs.vendors.tags import HeaderReading, Tags, pixel_reading, quantity, stage
-from micrographia.records import Instrument, Quantity, ScaleReading, Stage
+from micrographia.micrographs.vendors.tags import HeaderReading, Tags, pixel_reading, quantity
+from micrographia.records import Instrument, ScaleReading
 
 TAG = 34118
 DISPLAY_COLUMNS = 1024
@@ -36,8 +35,14 @@ def read(text: str, rows: int, columns: int) -> HeaderReading:
             ),
             working_distance=quantity(tags.length_nm("working distance", "AP_WD"), 1e-6, "mm"),
             magnification=_magnification(tags),
-            taken=_taken(tags),
-            stage=_stage(tags),
+            taken=tags.moment("%d %b %Y %H:%M:%S", "AP_DATE", "AP_TIME"),
+            stage=tags.stage(
+                x=("AP_STAGE_AT_X", 1, "mm"),
+                y=("AP_STAGE_AT_Y", 1, "mm"),
+                z=("AP_STAGE_AT_Z", 1, "mm"),
+                rotation=("AP_STAGE_AT_R", 1, "°"),
+                tilt=("AP_STAGE_AT_T", 1, "°"),
+            ),
         ),
         tags=tags.values,
         missing=tuple(tags.missing),
@@ -92,25 +97,3 @@ def _magnification(tags: Tags) -> float | None:
         tags.miss("magnification", f"AP_MAG is {words!r}")
         return None
     return float(found[1]) * (1000 if found[2] else 1)
-
-
-def _taken(tags: Tags) -> str | None:
-    words = f"{tags.text('AP_DATE')} {tags.text('AP_TIME')}"
-    try:
-        return datetime.strptime(words, "%d %b %Y %H:%M:%S").isoformat()
-    except ValueError:
-        tags.miss("date", f"AP_DATE and AP_TIME are {words!r}")
-        return None
-
-
-def _stage(tags: Tags) -> Stage | None:
-    def place(axis: str, unit: str) -> Quantity | None:
-        return quantity(tags.number(f"stage {axis}", f"AP_STAGE_AT_{axis}"), 1, unit)
-
-    return stage(
-        x=place("X", "mm"),
-        y=place("Y", "mm"),
-        z=place("Z", "mm"),
-        rotation=place("R", "°"),
-        tilt=place("T", "°"),
-    )
