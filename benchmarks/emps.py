@@ -26,7 +26,7 @@ from skimage.segmentation import watershed
 
 from benchmarks import command
 from micrographia.measure.segment import segment
-from micrographia.micrographs.acquisition import grey_of
+from micrographia.micrographs.display import grey_of
 from micrographia.micrographs.picture import open_picture
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "emps"

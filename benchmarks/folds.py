@@ -293,7 +293,7 @@ def main(benchmark: Benchmark) -> None:
         folds = benchmark.folds(files, text, options.division or benchmark.divisions, options.folds)
     except (RecipeError, ValueError) as error:
         parser.error(str(error))
-    with _work_folder(options.work) as work:
+    with work_folder(options.work) as work:
         if options.list_done:
             _list_done(work, folds)
             return
@@ -343,7 +343,8 @@ def fold_numbers(text: str) -> tuple[int, ...]:
 
 
 @contextmanager
-def _work_folder(chosen: Path | None) -> Iterator[Path]:
+def work_folder(chosen: Path | None) -> Iterator[Path]:
+    """The folder asked for, or one that goes again."""
     if chosen:
         chosen.mkdir(parents=True, exist_ok=True)
         yield chosen

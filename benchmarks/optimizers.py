@@ -19,7 +19,8 @@ from transformers import get_cosine_schedule_with_warmup
 
 from benchmarks import command
 from micrographia import phantoms
-from micrographia.students.vision import LabelledVision, VisionConfig
+from micrographia.students.configuration import VisionConfig
+from micrographia.students.vision import LabelledVision
 from micrographia.tune.fit import OTHERS_RATE, WARM_UP
 from micrographia.tune.labels import LabelBatches, LabelSets
 from micrographia.tune.muon import Muon

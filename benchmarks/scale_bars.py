@@ -21,9 +21,8 @@ from PIL import Image
 
 from benchmarks import command
 from micrographia import phantoms
-from micrographia.micrographs.acquisition import grey_of
 from micrographia.micrographs.burnt_in import BurntIn, read_burnt_in
-from micrographia.micrographs.display import to_display
+from micrographia.micrographs.display import grey_of, to_display
 from micrographia.micrographs.lengths import parse_length
 from micrographia.micrographs.picture import open_picture
 from micrographia.micrographs.read import decode

@@ -60,7 +60,8 @@ def label_step() -> Callable[[], None]:
     """One step of the first stage."""
     import torch
 
-    from micrographia.students.vision import LabelledVision, VisionConfig
+    from micrographia.students.configuration import VisionConfig
+    from micrographia.students.vision import LabelledVision
     from micrographia.tune.muon import Muon
 
     model = LabelledVision(VisionConfig(labels={"class": [str(i) for i in range(CLASSES)]}))
