@@ -160,6 +160,7 @@ def _arguments(
         warmup_steps=round(WARM_UP * steps * rounds),
         max_grad_norm=1.0,
         bf16=precision.bf16,
+        use_cpu=not torch.cuda.is_available(),
         eval_strategy="steps",
         eval_steps=steps,
         logging_steps=steps,
