@@ -50,7 +50,7 @@ def sit_shown(
         exam.micrographs[row].id: [pool[place] for place in places]
         for row, places in zip(rows, found.tolist(), strict=True)
     }
-    identity = f"{assistant.identity[:40]} shown {count}"
+    identity = identity_of(assistant)
     answers = workspace.catalog.answers(identity)
     missing = [exam.micrographs[row] for row in rows if asked[exam.micrographs[row].id].id not in answers]
     progress.begin(SHOWN, len(missing), "images")
@@ -69,6 +69,11 @@ def sit_shown(
         {c.id: answers[c.id] for c in asked.values()},
         {image: [ids[row] for row in of_image] for image, of_image in shown.items()},
     )
+
+
+def identity_of(assistant: Assistant) -> str:
+    """Under this its answers with examples are kept."""
+    return f"{assistant.identity[:40]} shown {assistant.card.demonstrations}"
 
 
 def _example(workspace: Workspace, training: Training, row: int) -> Example:
