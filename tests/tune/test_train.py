@@ -244,6 +244,16 @@ def test_without_labels_first_the_eye_learns_with_the_words(copy):
     assert card.label_curve == () and "learns together with the words" in card.plan
 
 
+def test_a_student_learns_without_cross_attention(tuned, copy):
+    (copy / RECIPE_FILE).write_text(RECIPE + "  cross_attention: false\n", encoding="utf-8")
+    assert tune_again(copy) == LEARNING
+    student = AutoModelForImageTextToText.from_pretrained(copy / "students" / "small")
+    switches = student.config.self_attention, student.config.cross_attention, student.config.causal_attention
+    assert switches == (True, False, True)
+    gone = weights(tuned[0]).keys() - weights(copy).keys()
+    assert gone and all("cross" in name for name in gone)
+
+
 def test_without_conversations_there_is_nothing_to_learn(tmp_path):
     with open_workspace(Workspace.create(tmp_path, RECIPE).folder) as workspace:
         with pytest.raises(PlanError, match="micrographia teach"):
