@@ -115,6 +115,15 @@ def test_only_without_causal_attention_is_the_question_read_both_ways():
 
 
 @torch.no_grad()
+def test_without_causal_attention_a_text_that_asks_nothing_is_read_forwards():
+    """Only what stands before ``<Decode>`` is a question."""
+    student, one, other = tiny_student(causal_attention=False), words(1, 5), words(1, 5)
+    other[:, 3] = 6 if one[0, 3] != 6 else 7
+    said = [student(pixel_values=pictures(1), input_ids=ids).logits[0, 0] for ids in (one, other)]
+    assert torch.allclose(*said)
+
+
+@torch.no_grad()
 def test_without_causal_attention_padding_changes_nothing():
     student, ids, seen = tiny_student(causal_attention=False), questions(2), pictures(2)
     plain = student(pixel_values=seen, input_ids=ids).logits

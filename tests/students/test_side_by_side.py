@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from micrographia.errors import StudentError
+from micrographia.students import scoring
 from micrographia.students.mvaema import MVaEMaForConditionalGeneration
 from micrographia.students.side_by_side import NO_IMAGE, marks, side_by_side
 
@@ -123,7 +124,9 @@ def test_generate_takes_images_that_were_looked_at_before(student):
 
 @torch.no_grad()
 @pytest.mark.parametrize("switches", [{}, {"cross_attention": False}, {"causal_attention": False}])
-def test_scores_of_labels_equal_one_pass_each(switches):
+@pytest.mark.parametrize("at_once", [1, 1 << 22])
+def test_scores_of_labels_equal_one_pass_each(monkeypatch, at_once, switches):
+    monkeypatch.setattr(scoring, "LOGITS_AT_ONCE", at_once)
     student, seen, question = tiny_student(**switches), pictures(3), questions(1)[0]
     scores = student.score_labels(seen, question, LABELS, image_index=MIXED)
     for row, scored in zip(MIXED, scores, strict=True):
