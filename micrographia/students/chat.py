@@ -23,6 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from jinja2 import TemplateError
 from transformers import PROCESSOR_MAPPING, AutoConfig, AutoProcessor
 from transformers.feature_extraction_utils import BatchFeature
+from transformers.utils import is_torchvision_available
 
 from micrographia.errors import StudentError
 from micrographia.students.chat_template import FIRST, Chat, Exchange, Template, messages
@@ -89,7 +90,7 @@ class ChatProcessor(Speaks):
     def from_pretrained(
         cls, folder: Path, max_pixels: int | None = None, longest: int | None = None
     ) -> ChatProcessor:
-        """The processor in ``folder``, with the budgets it was saved with where none are given.
+        """The processor of the model in ``folder``, with the budgets it was saved with where none are given.
 
         Some processors (Qwen's) bring one for videos, which needs torchvision. Where that is not installed they
         are loaded without it; its settings are kept and saved again.
@@ -98,14 +99,12 @@ class ChatProcessor(Speaks):
         if (folder / BUDGET_FILE).is_file():
             budget = json.loads((folder / BUDGET_FILE).read_text(encoding="utf-8"))
         max_pixels, longest = max_pixels or budget["max_pixels"], longest or budget["longest"]
-        try:
+        usual = PROCESSOR_MAPPING[type(AutoConfig.from_pretrained(folder, local_files_only=True))]
+        if VIDEO not in usual.get_attributes() or is_torchvision_available():
             return cls(AutoProcessor.from_pretrained(folder, local_files_only=True), max_pixels, longest)
-        except ImportError:
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            without = without_video(PROCESSOR_MAPPING[type(config)])
-            chats = cls(without.from_pretrained(folder, local_files_only=True), max_pixels, longest)
-            chats.video = _video_settings(folder)
-            return chats
+        chats = cls(without_video(usual).from_pretrained(folder, local_files_only=True), max_pixels, longest)
+        chats.video = _video_settings(folder)
+        return chats
 
     def save_pretrained(self, folder: Path) -> None:
         """The processor as ``transformers`` saves it, and the budgets."""
