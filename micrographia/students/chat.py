@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from jinja2 import TemplateError
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from jinja2 import TemplateError
 from transformers import PROCESSOR_MAPPING, AutoConfig, AutoProcessor
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.utils import is_torchvision_available
@@ -65,8 +65,8 @@ class ChatProcessor(Speaks):
         asked = chats.to_ask([[Exchange([IMAGE, "What is shown?"])]], [[image]])
         chats.said(model.generate(**asked, eos_token_id=chats.end_id), asked["input_ids"])
 
-    Images of more than ``max_pixels`` are scaled down. A chat of more than ``longest`` tokens is refused, never
-    cut. Raises StudentError where the processor or its template is none that can be tuned with.
+    Images of more than ``max_pixels`` are scaled down. A chat of more than ``longest`` tokens is refused,
+    never cut. Raises StudentError where the processor or its template is none that can be tuned with.
     """
 
     def __init__(self, processor: Any, max_pixels: int | None = None, longest: int | None = None) -> None:
@@ -92,8 +92,8 @@ class ChatProcessor(Speaks):
     ) -> ChatProcessor:
         """The processor of the model in ``folder``, with the budgets it was saved with where none are given.
 
-        Some processors (Qwen's) bring one for videos, which needs torchvision. Where that is not installed they
-        are loaded without it; its settings are kept and saved again.
+        Some processors (Qwen's) bring one for videos, which needs torchvision. Where that is not installed
+        they are loaded without it; its settings are kept and saved again.
         """
         budget = {"max_pixels": None, "longest": None}
         if (folder / BUDGET_FILE).is_file():
@@ -167,7 +167,7 @@ class ChatProcessor(Speaks):
         return self._seen[size]
 
     def tokens(self, chat: Chat, sizes: Sequence[tuple[int, int]]) -> Tokens:
-        """What a chat takes up with images of ``sizes`` (rows, columns), its last answer among it if it has one.
+        """What a chat takes up with images of ``sizes`` (rows, columns), its last answer among it if there.
 
         No image need be read for it.
         """
@@ -220,7 +220,7 @@ class ChatProcessor(Speaks):
         }
 
     def _opening(self) -> list[int]:
-        """What the tokenizer begins every text with, where the template does not write it: Llama's beginning."""
+        """What the tokenizer begins every text with, where the template does not: Llama's ``<s>``."""
         begin = self.tokenizer.bos_token
         if begin is not None and self.template.text([FIRST]).startswith(begin):
             return []
@@ -229,12 +229,14 @@ class ChatProcessor(Speaks):
     def _after_a_prompt(self, text: str) -> list[int]:
         """The ids of a text that follows another, in which no sign is special.
 
-        It is read after a line's end, which is taken away again: some tokenizers (SentencePiece's) put a space
-        before a text that begins.
+        It is read after a line's end, which is taken away again: some tokenizers (SentencePiece's) put a
+        space before a text that begins.
         """
-        line = self.tokenizer("\n", add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        both = self.tokenizer("\n" + text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        return list(both[len(line) :]) if both[: len(line)] == line else self.words(text)
+        line, both = self._plain("\n"), self._plain("\n" + text)
+        return both[len(line) :] if both[: len(line)] == line else self._plain(text)
+
+    def _plain(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
     def _places(self, ids: Sequence[int]) -> int:
         return sum(one in self.processor.image_token_ids for one in ids)
@@ -257,12 +259,15 @@ class ChatProcessor(Speaks):
         """Try all signs, and that inputs of images do not depend on the text beside them."""
         typed = " ".join(self.template.signs)
         plain, images = self._blank([Exchange([IMAGE, FIRST.answer])], [SMALL])
-        signs, others = self._blank([Exchange([IMAGE, typed])], [SMALL])
         ids = self.tokenizer.convert_tokens_to_ids(self.template.signs)
-        written = any(plain["input_ids"].count(one) != signs["input_ids"].count(one) for one in ids)
-        if written or set(ids) & set(self._after_a_prompt(typed)):
+        try:
+            signs, others = self._blank([Exchange([IMAGE, typed])], [SMALL])
+            harmless = all(plain["input_ids"].count(one) == signs["input_ids"].count(one) for one in ids)
+        except StudentError:
+            harmless = False
+        if not harmless or set(ids) & set(self._after_a_prompt(typed)):
             raise StudentError(
-                "its tokenizer takes signs that are typed for its own",
+                "its processor takes signs that are typed for its own",
                 "choose another model: a question could place an image or close a turn",
             )
         if any(images[name].shape != others[name].shape for name in images):

@@ -25,7 +25,7 @@ class Exchange:
 
 
 Chat = Sequence[Exchange]
-"""Exchanges in their order. The last one's answer is what is learnt or asked for, those before it are shown."""
+"""Exchanges in their order. The last answer is what is learnt or asked for, those before it are shown."""
 
 FIRST, THEN = Exchange([IMAGE, "first"], "reply"), Exchange(["then", IMAGE])
 
@@ -59,8 +59,8 @@ def _block(part: Part) -> dict[str, str]:
 class Template:
     """The chat template of ``processor``. Raises StudentError where it is none that can be tuned with.
 
-    ``lead`` is what it puts between a prompt and its answer (LLaVA 1.5: a space), ``end`` the sign by which it
-    closes an answer; where it writes none, as LLaVA 1.5's, that is the tokenizer's end of text.
+    ``lead`` is what it puts between a prompt and its answer (LLaVA 1.5: a space), ``end`` the sign by which
+    it closes an answer; where it writes none, as LLaVA 1.5's, that is the tokenizer's end of text.
     """
 
     def __init__(self, processor: Any) -> None:
@@ -90,7 +90,9 @@ class Template:
                 messages(chat, answered=answered), add_generation_prompt=not answered
             )
         except (TemplateError, TypeError) as error:
-            raise StudentError(f"its chat template cannot write a chat with images: {error}", OTHER) from error
+            raise StudentError(
+                f"its chat template cannot write a chat with images: {error}", OTHER
+            ) from error
 
     def _continuation(self) -> tuple[str, str]:
         """What stands before and after an answer, found on an answer that is known."""

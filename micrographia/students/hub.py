@@ -30,7 +30,7 @@ def score_answers(
     the turn among them, as ``scoring.ScoresLabels`` has it. A prompt is read once, and its cache repeated for
     the K answers, K x L x vocabulary logits at a time.
 
-    Qwen's models keep the positions of the last prompt on themselves: ask one after another, not from threads.
+    Qwen's models keep the positions of the last prompt on themselves: ask one at a time, not from threads.
     """
     rows = [torch.tensor(processor.answer(text), device=model.device) for text in answers]
     labels = pad_sequence(rows, True, IGNORED)
@@ -63,8 +63,8 @@ def _likelihoods(
 
 @torch.no_grad()
 def embed(model: Any, processor: ChatProcessor, pictures: Sequence[Picture]) -> Tensor:
-    """Where the model puts images, (n, d): the mean over an image of the features that it hands to its language
-    model (``get_image_features``). Their length is not normalised."""
+    """Where the model puts images, (n, d): the mean over an image of the features that it hands to its
+    language model (``get_image_features``). Their length is not normalised."""
     look = {name: tensor.to(model.device) for name, tensor in processor.look(pictures).items()}
     features = model.get_image_features(**look).pooler_output
     return torch.stack([one.flatten(0, -2).mean(0) for one in features])

@@ -20,8 +20,8 @@ class Seen:
     tokens: int
     """That it takes up in the prompt."""
     scale: float
-    """Pixels of the model for each pixel of the image, along a side (geometric mean of both sides): a feature
-    of 10 pixels becomes one of ``10 * scale``. Of a model that sees tiles beside the whole it is too large."""
+    """Pixels of the model for each pixel of the image, along a side (geometric mean of both sides): a
+    feature of 10 pixels becomes one of ``10 * scale``. Where a model sees tiles and the whole, too large."""
 
 
 def fitted(size: tuple[int, int], max_pixels: int | None) -> tuple[int, int]:
@@ -41,8 +41,8 @@ def fitted(size: tuple[int, int], max_pixels: int | None) -> tuple[int, int]:
 def prepared(picture: Picture, max_pixels: int | None, image_processor: Any) -> Image.Image:
     """The whole picture in 8-bit colour, within the budget, as ``image_processor`` may take it.
 
-    A processor that cuts out the middle (CLIP's, in LLaVA 1.5) gets the picture on a ground of the form that it
-    cuts out, in its mean colour, as LLaVA 1.5 was trained: nothing of the picture is lost.
+    A processor that cuts out the middle (CLIP's, in LLaVA 1.5) gets the picture on a ground of the form that
+    it cuts out, in its mean colour, as LLaVA 1.5 was trained: nothing of the picture is lost.
     """
     pixels = eight_bits(picture)
     image = Image.fromarray(pixels).convert("RGB")

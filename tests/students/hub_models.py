@@ -1,4 +1,4 @@
-"""Two models of the hub with random weights, and the processors that stand beside them: Qwen3-VL and LLaVA."""
+"""Two models of the hub, Qwen3-VL and LLaVA, with random weights, and the processors beside them."""
 
 import functools
 import json
@@ -52,7 +52,8 @@ QWEN_TEMPLATE = """\
 
 LLAVA_TEMPLATE = """\
 {% for message in messages %}{{ message['role'].upper() + ': ' }}\
-{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>\\n' }}{% endfor %}\
+{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>\\n' }}\
+{% endfor %}\
 {% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{{ content['text'] + ' ' }}\
 {% endfor %}{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"""
 """LLaVA 1.5's: images first, a space before the answer, no sign after it."""
@@ -66,7 +67,10 @@ def _qwen_words():
     words.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=400, initial_alphabet=alphabet, special_tokens=QWEN_SIGNS + QWEN_PLACES, show_progress=False
+        vocab_size=400,
+        initial_alphabet=alphabet,
+        special_tokens=QWEN_SIGNS + QWEN_PLACES,
+        show_progress=False,
     )
     words.train_from_iterator(TEXTS, trainer)
     return words.to_str()
@@ -74,6 +78,7 @@ def _qwen_words():
 
 @functools.cache
 def _llama_words():
+    """In the form of Llama 2's: a space is put before every text, and bytes stand for unknown characters."""
     words = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
     words.decoder = decoders.Sequence(
@@ -84,7 +89,14 @@ def _llama_words():
     words.train_from_iterator(TEXTS, trainer)
     told = json.loads(words.to_str())
     told["added_tokens"] = [token for token in told["added_tokens"] if not token["content"].startswith("<0x")]
-    return json.dumps(told)
+    told["normalizer"] = {
+        "type": "Sequence",
+        "normalizers": [
+            {"type": "Prepend", "prepend": "▁"},
+            {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+        ],
+    }
+    return json.dumps({**told, "pre_tokenizer": None})
 
 
 def qwen_tokenizer():

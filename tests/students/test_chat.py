@@ -12,7 +12,16 @@ from micrographia.students.chat import ROWS, VIDEO_FILE, ChatProcessor, Tokens
 from micrographia.students.chat_template import Exchange
 from micrographia.students.losses import IGNORED
 from micrographia.students.prompts import IMAGE
-from tests.students.hub_models import MODELS, PROCESSORS, chats, llama_tokenizer, llava_processor
+from tests.students.hub_models import (
+    LLAVA_TEMPLATE,
+    MODELS,
+    PROCESSORS,
+    QWEN_TEMPLATE,
+    chats,
+    llama_tokenizer,
+    llava_processor,
+    qwen_processor,
+)
 
 KINDS = sorted(PROCESSORS)
 WIDE, TALL = np.full((40, 72), 90, np.uint8), np.full((72, 40), 90, np.uint8)
@@ -70,14 +79,24 @@ def test_what_is_learnt_is_the_prompt_then_the_answer_and_only_this_has_labels(k
     assert processor.said(batch["input_ids"], asked["input_ids"]) == [ASKED.answer]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_prompt_and_answer_are_the_tokens_of_the_whole_text(kind):
+NEW_LINE = LLAVA_TEMPLATE.replace("+ ': '", "+ ':\\n'").replace("'ASSISTANT:'", "'ASSISTANT:\\n'")
+SPACE = QWEN_TEMPLATE.replace("message.role + '\\n'", "message.role + ' '").replace(
+    "assistant\\n", "assistant"
+)
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [qwen_processor(), qwen_processor(SPACE), llava_processor(), llava_processor(NEW_LINE)],
+    ids=["qwen3-vl", "qwen3-vl, a space before", "llava", "llava, a line before"],
+)
+def test_prompt_and_answer_are_the_tokens_of_the_whole_text(processor):
     """Tokenised apart they could be others, which the model never met."""
-    processor = chats(kind)
-    ids = processor.to_learn([[Exchange(["What is shown?"], "Fibres")]], [[]])["input_ids"][0].tolist()
-    end = processor.template.end
-    text = processor.template.text([Exchange(["What is shown?"], "Fibres")], answered=True).strip()
-    assert ids == processor.tokenizer(text.removesuffix(end) + end)["input_ids"]
+    chats = ChatProcessor(processor)
+    ids = chats.to_learn([[Exchange(["What is shown?"], "Fibres")]], [[]])["input_ids"][0].tolist()
+    text = chats.template.text([Exchange(["What is shown?"], "Fibres")], answered=True).strip()
+    end = chats.template.end
+    assert ids == chats.tokenizer(text.removesuffix(end) + end)["input_ids"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -114,9 +133,7 @@ def test_nothing_that_is_typed_places_an_image_or_closes_a_turn(kind, question, 
         Exchange([IMAGE, question], f"y{shown}y"),
         Exchange([question, shown, IMAGE, shown, question], f"y{answer}y"),
     ]
-    ids = [
-        processor.to_learn([chat], [[WIDE, TALL]])["input_ids"][0].tolist() for chat in (plain, typed)
-    ]
+    ids = [processor.to_learn([chat], [[WIDE, TALL]])["input_ids"][0].tolist() for chat in (plain, typed)]
     for sign in processor.template.signs:
         assert count(processor, ids[0], sign) == count(processor, ids[1], sign)
     assert processor.answer(f"y{answer}y").count(processor.end_id) == 1
@@ -258,5 +275,5 @@ def test_a_tokenizer_that_takes_typed_signs_for_its_own_is_refused():
         num_additional_image_tokens=1,
         chat_template=whole.chat_template,
     )
-    with pytest.raises(StudentError, match="typed for its own|does not take a chat"):
+    with pytest.raises(StudentError, match="typed for its own"):
         ChatProcessor(careless)
