@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from transformers.utils import is_torchvision_available
 from micrographia.errors import StudentError
 from micrographia.students.chat_template import FIRST, Chat, Exchange, Template, messages
 from micrographia.students.losses import IGNORED
-from micrographia.students.pixel_budget import Seen, fitted, prepared
+from micrographia.students.pixel_budget import Seen, fitted, ground_for, prepared
 from micrographia.students.processor import Picture, Speaks
 from micrographia.students.prompts import IMAGE
 
@@ -83,8 +83,11 @@ class ChatProcessor(Speaks):
         """The sign that closes an answer: where ``generate`` is to stop."""
         self.opening = self._opening()
         self.pad_id: int = self.end_id if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
+        self.ground = ground_for(self.images)
         self._seen: dict[tuple[int, int], Seen] = {}
-        self._require_signs_untypable()
+        self._keeps_apart = True
+        self._keeps_apart = self._keeps_signs_apart()
+        self._require_appendable()
 
     @classmethod
     def from_pretrained(
@@ -158,7 +161,7 @@ class ChatProcessor(Speaks):
             row, images = self._blank([Exchange([IMAGE])], [size])
             small, _ = self._blank([Exchange([IMAGE])], [SMALL])
             more = len(row["input_ids"]) - len(small["input_ids"])
-            given = prepared(np.zeros(size, np.uint8), self.max_pixels, self.images)
+            given = prepared(np.zeros(size, np.uint8), self.max_pixels, self.ground)
             frames = getattr(self.images, "temporal_patch_size", 1)
             reached = images[self.images.model_input_names[0]].numel() / (3 * frames)
             kept = math.prod(fitted(size, self.max_pixels)) / math.prod(size)
@@ -184,11 +187,13 @@ class ChatProcessor(Speaks):
         self, chats: Sequence[Chat], pictures: Sequence[Sequence[Picture]]
     ) -> tuple[list[dict[str, list[int]]], dict[str, Tensor]]:
         """For each chat its entries of ROWS, and the inputs of all images."""
-        images = [[prepared(one, self.max_pixels, self.images) for one in own] for own in pictures]
+        images = [[prepared(one, self.max_pixels, self.ground) for one in own] for own in pictures]
         settings: dict[str, Any] = {"add_special_tokens": False, "padding": False}
         if any(images):
             settings["images"] = images
         _require_places(chats, pictures)
+        if not self._keeps_apart:
+            self._require_no_signs(chats)
         try:
             made = self.processor.apply_chat_template(
                 [messages(chat, answered=False) for chat in chats],
@@ -196,7 +201,7 @@ class ChatProcessor(Speaks):
                 tokenize=True,
                 return_dict=True,
                 return_tensors=None,
-                sanitize_control_tokens=True,  # what is typed is never a sign
+                sanitize_control_tokens=self._keeps_apart,
                 processor_kwargs=settings,
             )
         except (ValueError, TemplateError) as error:
@@ -255,22 +260,34 @@ class ChatProcessor(Speaks):
                 "leave it out, or allow more tokens or fewer pixels an image",
             )
 
-    def _require_signs_untypable(self) -> None:
-        """Try all signs, and that inputs of images do not depend on the text beside them."""
+    def _keeps_signs_apart(self) -> bool:
+        """Whether the processor takes signs that are typed for plain text, as most do; all are tried."""
         typed = " ".join(self.template.signs)
-        plain, images = self._blank([Exchange([IMAGE, FIRST.answer])], [SMALL])
         ids = self.tokenizer.convert_tokens_to_ids(self.template.signs)
-        try:
-            signs, others = self._blank([Exchange([IMAGE, typed])], [SMALL])
-            harmless = all(plain["input_ids"].count(one) == signs["input_ids"].count(one) for one in ids)
-        except StudentError:
-            harmless = False
-        if not harmless or set(ids) & set(self._after_a_prompt(typed)):
+        if set(ids) & set(self._after_a_prompt(typed)):
             raise StudentError(
-                "its processor takes signs that are typed for its own",
-                "choose another model: a question could place an image or close a turn",
+                "its tokenizer takes signs that are typed for its own",
+                "choose another model: an answer could place an image or close a turn",
             )
-        if any(images[name].shape != others[name].shape for name in images):
+        try:
+            plain, signs = (self._blank([Exchange([IMAGE, text])], [SMALL])[0] for text in ("x", typed))
+        except StudentError:
+            return False
+        return all(plain["input_ids"].count(one) == signs["input_ids"].count(one) for one in ids)
+
+    def _require_no_signs(self, chats: Sequence[Chat]) -> None:
+        for text in _texts(chats):
+            for sign in self.template.signs:
+                if sign in text:
+                    raise StudentError(
+                        f"a chat has {sign!r} in its text, and the model's processor takes it for a sign",
+                        "write it otherwise",
+                    )
+
+    def _require_appendable(self) -> None:
+        """Refuse inputs of images that depend on the text beside them (Mllama's)."""
+        short, long = (self._blank([Exchange([IMAGE, text])], [SMALL])[1] for text in ("x", "x and x"))
+        if any(short[name].shape != long[name].shape for name in short):
             raise StudentError(
                 "its processor makes inputs of images for each token of the text",
                 "choose another model: an answer cannot be appended to such a prompt",
@@ -297,6 +314,13 @@ def _video_settings(folder: Path) -> Mapping[str, Any] | None:
 def _text_entries(name: str, ids: list[int]) -> list[int]:
     """Of one of ROWS for tokens that are text."""
     return list(ids) if name == "input_ids" else [int(name == "attention_mask")] * len(ids)
+
+
+def _texts(chats: Sequence[Chat]) -> Iterator[str]:
+    """All that was typed, as the template is given it."""
+    for chat in chats:
+        for turn in messages(chat, answered=False):
+            yield from (block["text"] for block in turn["content"] if "text" in block)
 
 
 def _require_places(chats: Sequence[Chat], pictures: Sequence[Sequence[Picture]]) -> None:

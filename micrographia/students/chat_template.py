@@ -78,10 +78,9 @@ class Template:
 
     @property
     def signs(self) -> list[str]:
-        """What may not be typed: special tokens, and other added ones that the template writes."""
+        """What may not be typed: the tokenizer's special tokens, and the place of an image."""
         tokens = self.processor.tokenizer.added_tokens_decoder.values()
-        written = self.processor.chat_template + self.processor.image_token
-        return [str(token) for token in tokens if token.special or str(token) in written]
+        return [str(token) for token in tokens if token.special or str(token) == self.processor.image_token]
 
     def text(self, chat: Chat, *, answered: bool = False) -> str:
         """The chat as the template writes it, up to where the last answer begins, or with it."""

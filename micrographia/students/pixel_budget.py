@@ -38,43 +38,63 @@ def fitted(size: tuple[int, int], max_pixels: int | None) -> tuple[int, int]:
     return (short, long) if rows <= columns else (long, short)
 
 
-def prepared(picture: Picture, max_pixels: int | None, image_processor: Any) -> Image.Image:
-    """The whole picture in 8-bit colour, within the budget, as ``image_processor`` may take it.
+@dataclass(frozen=True)
+class Ground:
+    """What an image is laid on before a processor that cuts out the middle: CLIP's, in LLaVA 1.5.
 
-    A processor that cuts out the middle (CLIP's, in LLaVA 1.5) gets the picture on a ground of the form that
-    it cuts out, in its mean colour, as LLaVA 1.5 was trained: nothing of the picture is lost.
+    It has the form that is cut out, (rows, columns), and the processor's mean colour, as LLaVA 1.5 was
+    trained; nothing of the image is lost.
     """
-    pixels = eight_bits(picture)
-    image = Image.fromarray(pixels).convert("RGB")
+
+    form: tuple[int, int]
+    colour: tuple[int, int, int]
+
+    def under(self, image: Image.Image) -> Image.Image:
+        """The image in the middle of the smallest ground that holds it."""
+        times = max(image.height / self.form[0], image.width / self.form[1])
+        rows, columns = (max(1, math.ceil(side * times - 1e-6)) for side in self.form)
+        ground = Image.new("RGB", (columns, rows), self.colour)
+        ground.paste(image, ((columns - image.width) // 2, (rows - image.height) // 2))
+        return ground
+
+
+def prepared(picture: Picture, max_pixels: int | None, ground: Ground | None) -> Image.Image:
+    """The whole picture in 8-bit colour, within the budget."""
+    image = Image.fromarray(eight_bits(picture)).convert("RGB")
     rows, columns = fitted((image.height, image.width), max_pixels)
     if (rows, columns) != (image.height, image.width):
         image = image.resize((columns, rows), Image.Resampling.BICUBIC)
-    cut = _cut(image_processor)
-    return image if cut is None else _on_ground(image, cut, image_processor.image_mean)
+    return image if ground is None else ground.under(image)
 
 
-def _cut(image_processor: Any) -> tuple[int, int] | None:
-    """(rows, columns) of the middle that is cut out; None where nothing is. Raises StudentError."""
-    if not getattr(image_processor, "do_center_crop", False):
+def ground_for(image_processor: Any) -> Ground | None:
+    """What images must be laid on to be seen whole; None where they are as they come.
+
+    Found by trying. Raises StudentError where edges are lost even so.
+    """
+    if not _loses_edges(image_processor, None):
         return None
-    crop, size = image_processor.crop_size, image_processor.size
-    cut = (int(crop["height"]), int(crop["width"]))
-    shortest = size.get("shortest_edge") or min(size.get("height", 0), size.get("width", 0))
-    if shortest > min(cut):
-        raise StudentError(
-            f"its image processor scales to {shortest} pixels and cuts out {min(cut)}: edges would be lost",
-            "set size to crop_size in its preprocessor_config.json",
-        )
-    return cut
+    crop = getattr(image_processor, "crop_size", None)
+    if crop and crop["height"]:
+        red, green, blue = (np.array(image_processor.image_mean) * 255).round().astype(int).tolist()
+        ground = Ground((crop["height"], crop["width"]), (red, green, blue))
+        if not _loses_edges(image_processor, ground):
+            return ground
+    raise StudentError(
+        f"{type(image_processor).__name__} cuts off the edges of images",
+        "set size to crop_size in the model's preprocessor_config.json",
+    )
 
 
-def _on_ground(image: Image.Image, form: tuple[int, int], mean: list[float]) -> Image.Image:
-    """The image in the middle of the smallest ground of the form (rows, columns)."""
-    times = max(image.height / form[0], image.width / form[1])
-    rows, columns = (max(1, math.ceil(side * times - 1e-6)) for side in form)
-    if (rows, columns) == (image.height, image.width):
-        return image
-    red, green, blue = (np.array(mean) * 255).round().astype(int).tolist()
-    ground = Image.new("RGB", (columns, rows), (red, green, blue))
-    ground.paste(image, ((columns - image.width) // 2, (rows - image.height) // 2))
-    return ground
+def _loses_edges(image_processor: Any, ground: Ground | None) -> bool:
+    """Whether a long image with bright ends looks as one without."""
+    for long in (np.index_exp[:2], np.index_exp[:, :2]):
+        dark = np.zeros((192, 64) if len(long) == 1 else (64, 192), np.uint8)
+        bright = dark.copy()
+        bright[long] = 255
+        images = [prepared(one, None, ground) for one in (dark, bright)]
+        name = image_processor.model_input_names[0]
+        without, with_ends = (image_processor([one], return_tensors="pt")[name] for one in images)
+        if bool((without == with_ends).all()):
+            return True
+    return False

@@ -4,13 +4,28 @@ import functools
 import json
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import (
     CLIPImageProcessorPil,
     CLIPVisionConfig,
+    Gemma3ImageProcessorPil,
+    Gemma3Processor,
+    Idefics3ImageProcessorPil,
+    Idefics3Processor,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
+    LlavaNextImageProcessorPil,
+    LlavaNextProcessor,
     LlavaProcessor,
     PreTrainedTokenizerFast,
     Qwen2VLImageProcessorPil,
@@ -24,6 +39,9 @@ from micrographia.students.chat import ChatProcessor, without_video
 TEXTS = ["What is shown? Which class is it? Fibres, pores or particles of 12 nm.", "USER: ASSISTANT:"] * 3
 QWEN_SIGNS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 QWEN_PLACES = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
+
+QWEN_TOOLS = ["<tool_call>", "</tool_call>"]
+"""Tokens that are not special, as Qwen has them."""
 
 QWEN_TEMPLATE = """\
 {%- if messages[0].role == 'system' %}
@@ -43,12 +61,13 @@ QWEN_TEMPLATE = """\
                 {{- content.text }}
             {%- endif %}
         {%- endfor %}
+        {%- for call in message.tool_calls %}{{- '<tool_call>' + call + '</tool_call>' }}{%- endfor %}
         {{- '<|im_end|>\\n' }}
     {%- endif %}
 {%- endfor %}
 {%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}
 """
-"""Qwen3-VL's, without its tools and videos."""
+"""Qwen3-VL's, without videos and most of its tools."""
 
 LLAVA_TEMPLATE = """\
 {% for message in messages %}{{ message['role'].upper() + ': ' }}\
@@ -99,12 +118,17 @@ def _llama_words():
     return json.dumps({**told, "pre_tokenizer": None})
 
 
-def qwen_tokenizer():
+def qwen_tokenizer(**settings):
+    words = Tokenizer.from_str(_qwen_words())
+    words.add_tokens([AddedToken(token, normalized=False) for token in QWEN_TOOLS])
     return PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(_qwen_words()),
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        additional_special_tokens=["<|im_start|>", *QWEN_PLACES],
+        tokenizer_object=words,
+        **{
+            "eos_token": "<|im_end|>",
+            "pad_token": "<|endoftext|>",
+            "additional_special_tokens": ["<|im_start|>", *QWEN_PLACES],
+            **settings,
+        },
     )
 
 
@@ -139,6 +163,44 @@ def llava_processor(template=LLAVA_TEMPLATE):
         num_additional_image_tokens=1,
         chat_template=template,
     )
+
+
+def llava_next_processor():
+    images = LlavaNextImageProcessorPil(
+        size={"shortest_edge": 32},
+        crop_size={"height": 32, "width": 32},
+        image_grid_pinpoints=[[32, 64], [64, 32], [64, 64]],
+    )
+    return LlavaNextProcessor(
+        images,
+        llama_tokenizer(),
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=LLAVA_TEMPLATE,
+    )
+
+
+def idefics_processor():
+    images = Idefics3ImageProcessorPil(size={"longest_edge": 128}, max_image_size={"longest_edge": 64})
+    tiles = [f"<row_{row}_col_{column}>" for row in range(1, 5) for column in range(1, 5)]
+    signs = ["<fake_token_around_image>", "<image>", "<end_of_utterance>", "<global-img>", *tiles]
+    tokenizer = qwen_tokenizer(additional_special_tokens=["<|im_start|>", *signs])
+    return Idefics3Processor(images, tokenizer, image_seq_len=4, chat_template=_placed("<image>"))
+
+
+def gemma_processor():
+    images = Gemma3ImageProcessorPil(size={"height": 32, "width": 32})
+    places = {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>", "image_token": "<image>"}
+    tokenizer = qwen_tokenizer(
+        additional_special_tokens=["<|im_start|>", *places.values()], extra_special_tokens=places
+    )
+    template = _placed("<start_of_image>")
+    return Gemma3Processor(images, tokenizer, image_seq_length=4, chat_template=template)
+
+
+def _placed(place):
+    return QWEN_TEMPLATE.replace("<|vision_start|><|image_pad|><|vision_end|>", place)
 
 
 def qwen_model(seed=0):
@@ -192,9 +254,11 @@ def llava_model(seed=0):
 
 
 PROCESSORS = {"qwen3-vl": qwen_processor, "llava": llava_processor}
+OTHERS = {"llava-next": llava_next_processor, "idefics3": idefics_processor, "gemma3": gemma_processor}
+"""Processors alone: of images in tiles, of images in rows, and with its own token types."""
 MODELS = {"qwen3-vl": qwen_model, "llava": llava_model}
 
 
 @functools.cache
 def chats(kind):
-    return ChatProcessor(PROCESSORS[kind]())
+    return ChatProcessor((PROCESSORS | OTHERS)[kind]())

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoProcessor, CLIPImageProcessorPil, LlavaProcessor
+from transformers import AutoProcessor, LlavaProcessor
 
 from micrographia.errors import StudentError
 from micrographia.students.chat import ROWS, VIDEO_FILE, ChatProcessor, Tokens
@@ -15,6 +15,7 @@ from micrographia.students.prompts import IMAGE
 from tests.students.hub_models import (
     LLAVA_TEMPLATE,
     MODELS,
+    OTHERS,
     PROCESSORS,
     QWEN_TEMPLATE,
     chats,
@@ -29,7 +30,7 @@ SHOWN = Exchange([IMAGE, "What is shown?"], "Fibres")
 ASKED = Exchange([IMAGE, "Which class is it?"], "pores of 12 nm")
 
 SIGNS = ["<|im_end|>", "<|im_start|>", "<|image_pad|>", "<|vision_start|>", "<|endoftext|>", "</s>", "<s>"]
-SIGNS += ["<image>", "<pad>", "<unk>", "USER: ", "\n", "\ue000", "\uf8ff"]
+SIGNS += ["<image>", "<tool_call>", "<pad>", "<unk>", "USER: ", "\n", "\ue000", "\uf8ff"]
 TYPED = st.lists(st.sampled_from([*SIGNS, "<|im_", "end|>", "<ima", "ge>"]) | st.text(max_size=5), max_size=6)
 TYPED = TYPED.map("".join)
 
@@ -166,6 +167,18 @@ def test_a_chat_is_counted_as_it_will_be_without_its_images(kind, words, sizes, 
     assert processor.tokens(chat, sizes) == Tokens(places, len(ids) - places)
 
 
+@pytest.mark.parametrize("kind", sorted(OTHERS))
+def test_processors_of_other_families_make_chats_too(kind):
+    processor = chats(kind)
+    batch = processor.to_learn([[SHOWN, ASKED], [ASKED]], [[WIDE, TALL], [WIDE]])
+    assert learnt(batch) == learnt(batch, 1) == processor.answer(ASKED.answer)
+    assert all(len(batch[name]) == 2 for name in set(ROWS) & set(batch))
+    told = processor.tokens([SHOWN, ASKED], [WIDE.shape, TALL.shape])
+    assert told.total == batch["attention_mask"][0].sum()
+    places = torch.tensor(processor.processor.image_token_ids)
+    assert told.image == torch.isin(batch["input_ids"][0], places).sum() > 0
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_too_long_a_chat_is_told_and_never_cut(kind):
     whole = chats(kind).tokens([ASKED], [WIDE.shape])
@@ -250,16 +263,14 @@ def test_a_chat_that_makes_no_sense_is_refused(kind):
         processor.to_learn([[Exchange(["What?"], " ")]], [[]])
 
 
-def test_an_image_processor_that_loses_edges_is_refused():
-    processor = llava_processor()
-    processor.image_processor = CLIPImageProcessorPil(
-        size={"shortest_edge": 48}, crop_size={"height": 32, "width": 32}
-    )
-    with pytest.raises(StudentError, match="edges would be lost"):
-        ChatProcessor(processor)
+def test_other_tokens_that_the_template_writes_are_text_in_a_question():
+    processor = chats("qwen3-vl")
+    ids = processor.to_ask([[Exchange(["What is <tool_call>?"])]], [[]])["input_ids"][0].tolist()
+    assert count(processor, ids, "<tool_call>") == 0
+    assert "What is <tool_call>?" in processor.tokenizer.decode(ids)
 
 
-def test_a_tokenizer_that_takes_typed_signs_for_its_own_is_refused():
+def test_a_processor_that_takes_typed_signs_for_its_own_is_given_none():
     class Careless(LlavaProcessor):
         """One that was written before ``transformers`` kept typed signs apart."""
 
@@ -267,13 +278,32 @@ def test_a_tokenizer_that_takes_typed_signs_for_its_own_is_refused():
             return super().__call__(images=images, text=text, **kwargs)
 
     whole = llava_processor()
-    careless = Careless(
-        whole.image_processor,
-        llama_tokenizer(),
-        patch_size=8,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-        chat_template=whole.chat_template,
+    careless = ChatProcessor(
+        Careless(
+            whole.image_processor,
+            llama_tokenizer(),
+            patch_size=8,
+            vision_feature_select_strategy="default",
+            num_additional_image_tokens=1,
+            chat_template=whole.chat_template,
+        )
     )
-    with pytest.raises(StudentError, match="typed for its own"):
-        ChatProcessor(careless)
+    ours, theirs = (one.to_learn([[SHOWN, ASKED]], [[WIDE, TALL]]) for one in (careless, chats("llava")))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    for sign in careless.template.signs:
+        assert sign in careless.tokenizer.decode(careless.answer(f"Fibres {sign}")[:-1])
+        for chat in ([Exchange([f"What is {sign}?"])], [Exchange(["What?"], sign), ASKED]):
+            with pytest.raises(StudentError, match="takes it for a sign"):
+                careless.to_ask([chat], [[WIDE]] if len(chat) > 1 else [[]])
+
+
+def test_a_processor_whose_images_depend_on_the_text_is_refused():
+    class Crossed(type(qwen_processor())):
+        def __call__(self, *args, **kwargs):
+            made = super().__call__(*args, **kwargs)
+            made["cross_attention_mask"] = np.ones((1, len(made["input_ids"][0]), 1))
+            return made
+
+    whole = qwen_processor()
+    with pytest.raises(StudentError, match="for each token of the text"):
+        ChatProcessor(Crossed(whole.image_processor, whole.tokenizer, chat_template=whole.chat_template))
