@@ -81,6 +81,7 @@ class ChatProcessor(Speaks):
         self.template = Template(processor)
         self.end_id: int = self.tokenizer.convert_tokens_to_ids(self.template.end)
         """The sign that closes an answer: where ``generate`` is to stop."""
+        self._sign_ids = set(self.tokenizer.convert_tokens_to_ids(self.template.signs))
         self.opening = self._opening()
         self.pad_id: int = self.end_id if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
         self.ground = ground_for(self.images)
@@ -143,7 +144,10 @@ class ChatProcessor(Speaks):
         """The ids of an answer as it goes on from a prompt, closed by the template's end of turn."""
         if not text.strip():
             raise StudentError("a chat has no answer to learn", "give one to its last exchange")
-        return [*self._after_a_prompt(self.template.lead + text.strip()), self.end_id]
+        ids = self._after_a_prompt(self.template.lead + text.strip())
+        for one in self._sign_ids.intersection(ids):
+            raise _typed(self.tokenizer.convert_ids_to_tokens(one))
+        return [*ids, self.end_id]
 
     def said(self, sequences: Tensor, input_ids: Tensor) -> list[str]:
         """What ``generate`` added to the prompts ``input_ids``, up to the end of the turn, in words."""
@@ -263,26 +267,17 @@ class ChatProcessor(Speaks):
     def _keeps_signs_apart(self) -> bool:
         """Whether the processor takes signs that are typed for plain text, as most do; all are tried."""
         typed = " ".join(self.template.signs)
-        ids = self.tokenizer.convert_tokens_to_ids(self.template.signs)
-        if set(ids) & set(self._after_a_prompt(typed)):
-            raise StudentError(
-                "its tokenizer takes signs that are typed for its own",
-                "choose another model: an answer could place an image or close a turn",
-            )
         try:
             plain, signs = (self._blank([Exchange([IMAGE, text])], [SMALL])[0] for text in ("x", typed))
         except StudentError:
             return False
-        return all(plain["input_ids"].count(one) == signs["input_ids"].count(one) for one in ids)
+        return all(plain["input_ids"].count(one) == signs["input_ids"].count(one) for one in self._sign_ids)
 
     def _require_no_signs(self, chats: Sequence[Chat]) -> None:
         for text in _texts(chats):
             for sign in self.template.signs:
                 if sign in text:
-                    raise StudentError(
-                        f"a chat has {sign!r} in its text, and the model's processor takes it for a sign",
-                        "write it otherwise",
-                    )
+                    raise _typed(sign)
 
     def _require_appendable(self) -> None:
         """Refuse inputs of images that depend on the text beside them (Mllama's)."""
@@ -314,6 +309,13 @@ def _video_settings(folder: Path) -> Mapping[str, Any] | None:
 def _text_entries(name: str, ids: list[int]) -> list[int]:
     """Of one of ROWS for tokens that are text."""
     return list(ids) if name == "input_ids" else [int(name == "attention_mask")] * len(ids)
+
+
+def _typed(sign: str) -> StudentError:
+    return StudentError(
+        f"a chat has {sign!r} in its text, and the model's processor takes it for a sign",
+        "write it otherwise",
+    )
 
 
 def _texts(chats: Sequence[Chat]) -> Iterator[str]:

@@ -5,7 +5,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoProcessor, LlavaProcessor
+from tokenizers import Tokenizer
+from transformers import AutoProcessor, LlavaProcessor, PreTrainedTokenizerFast
 
 from micrographia.errors import StudentError
 from micrographia.students.chat import ROWS, VIDEO_FILE, ChatProcessor, Tokens
@@ -295,6 +296,22 @@ def test_a_processor_that_takes_typed_signs_for_its_own_is_given_none():
         for chat in ([Exchange([f"What is {sign}?"])], [Exchange(["What?"], sign), ASKED]):
             with pytest.raises(StudentError, match="takes it for a sign"):
                 careless.to_ask([chat], [[WIDE]] if len(chat) > 1 else [[]])
+
+
+def test_a_place_that_is_no_special_token_cannot_be_typed_either():
+    processor = llava_processor()
+    words = json.loads(processor.tokenizer.backend_tokenizer.to_str())
+    for token in words["added_tokens"]:
+        token["special"] = token["content"] != "<image>"
+    processor.tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(words)), bos_token="<s>", eos_token="</s>"
+    )
+    usual = ChatProcessor(processor)
+    assert usual.answer("Fibres") == chats("llava").answer("Fibres")
+    with pytest.raises(StudentError, match="a chat has '<image>' in its text"):
+        usual.answer("<image>")
+    ids = usual.to_ask([[Exchange(["<image>"])]], [[]])["input_ids"][0].tolist()
+    assert count(usual, ids, "<image>") == 0
 
 
 def test_a_processor_whose_images_depend_on_the_text_is_refused():
