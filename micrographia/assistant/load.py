@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -17,12 +17,10 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from micrographia.assistant.voice import Processor, Student
 from micrographia.errors import StudentError
+from micrographia.students.chat import ChatProcessor
 from micrographia.students.llava import SightedLlava
-from micrographia.students.maemi import MAEMIForConditionalGeneration
-from micrographia.students.mvaema import MVaEMaForConditionalGeneration
-from micrographia.students.processor import MVaEMaProcessor
-from micrographia.students.prompts import MAEMIProcessor
 from micrographia.tune.card import CARD, Card, read_card
 from micrographia.workspace import Workspace
 
@@ -51,15 +49,11 @@ def find(workspace: Workspace, name: str | None = None) -> Path:
     raise StudentError(f"there is no student {wanted!r} in {recipe.parent}", remedy)
 
 
-Student = MVaEMaForConditionalGeneration | MAEMIForConditionalGeneration | SightedLlava
-Processor = MVaEMaProcessor | MAEMIProcessor
-
-
 class Loaded(NamedTuple):
     """A student in memory."""
 
-    model: Student
-    processor: Processor
+    model: Any
+    processor: Processor | ChatProcessor
     card: Card
     identity: str
 
@@ -72,26 +66,28 @@ def load(folder: Path) -> Loaded:
     lacking = [name for name in FILES if not (folder / name).is_file()]
     if lacking:
         raise StudentError(f"the student in {folder} lacks {', '.join(lacking)}", TUNE_AGAIN)
-    model, processor = _from_pretrained(folder)
+    model, processor = _from_pretrained(folder, hub=card.family == "hub")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return Loaded(model.to(device).eval(), processor, card, _identity(folder, card))
 
 
-def _from_pretrained(folder: Path) -> tuple[Student, Processor]:
+def _from_pretrained(folder: Path, hub: bool) -> tuple[Any, Processor | ChatProcessor]:
     logging.disable_progress_bar()
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        kind = SightedLlava if isinstance(config, LlavaConfig) else AutoModelForImageTextToText
+        ours = isinstance(config, LlavaConfig) and not hub
+        kind = SightedLlava if ours else AutoModelForImageTextToText
         model, report = kind.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
         # The model's own reading of this file falls back to defaults, and says nothing, where it is damaged.
         model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
-        processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+        load_processor = ChatProcessor.from_pretrained if hub else AutoProcessor.from_pretrained
+        processor = load_processor(folder)
     except (OSError, ValueError, TypeError, LookupError, RuntimeError, SafetensorError) as error:
         cause = " ".join(str(error).split())
         raise StudentError(f"the student in {folder} cannot be loaded ({cause})", TUNE_AGAIN) from error
-    if not isinstance(model, Student):
+    if not (hub or isinstance(model, Student)):
         known = " and ".join(
             kind.__name__.removesuffix("ForConditionalGeneration") for kind in get_args(Student)
         )

@@ -137,13 +137,13 @@ def embed(
     assistant: Assistant, objects: Objects, micrographs: Sequence[Micrograph], progress: Progress
 ) -> NDArray[np.float32]:
     """Embeddings (n, d) by the student's eye."""
-    rows = [assistant.embed([])]  # so that no image is an answer too
+    rows: list[NDArray[np.float32]] = []
     progress.begin("embedding", len(micrographs), "images")
     for batch in few_at_a_time(micrographs, IMAGES_AT_ONCE, _bytes_of):
         rows.append(assistant.embed([open_field(objects, m) for m in batch]))
         progress.advance(len(batch))
     progress.end()
-    return np.concatenate(rows)
+    return np.concatenate(rows) if rows else assistant.embed([])
 
 
 def _bytes_of(micrograph: Micrograph) -> int:

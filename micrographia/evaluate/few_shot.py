@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micrographia.assistant import Assistant
-from micrographia.assistant.assistant import Example
+from micrographia.assistant.voice import Example
 from micrographia.engine import Progress
 from micrographia.evaluate.exam import IMAGES_AT_ONCE, STUDENT, Answers, Exam, Training
 from micrographia.micrographs.field import open_field

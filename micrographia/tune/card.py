@@ -17,6 +17,8 @@ class Card(Record):
 
     fingerprint: str
     """Of everything that decides what the student becomes: recipe, conversations, division, code version."""
+    family: str = "mvaema"
+    """As the recipe names it."""
     classes: tuple[str, ...]
     """Labels, as the lab writes them."""
     class_texts: tuple[str, ...]

@@ -58,6 +58,7 @@ def _card(run: Run, made: Made, fingerprint: str) -> Card:
     classes = sorted({m.label for row in made.parts["train"] if (m := corpus.micrographs[row]).label})
     return Card(
         fingerprint=fingerprint,
+        family=run.recipe.family,
         classes=tuple(classes),
         class_texts=tuple(class_words(label) for label in classes),
         category_question=corpus.commonest_prompt("category", "short"),

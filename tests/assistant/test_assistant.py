@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from micrographia.assistant import Assistant
+from micrographia.assistant import Assistant, voice
 from micrographia.assistant import assistant as room
 from micrographia.errors import StudentError
 from micrographia.students.tokens import SPECIAL
@@ -38,7 +38,7 @@ print("said", json.dumps(said))
 def small_batches(monkeypatch):
     """So that a few images and questions are several batches."""
     monkeypatch.setattr(room, "IMAGES_AT_ONCE", 3)
-    monkeypatch.setattr(room, "PROMPTS_AT_ONCE", 4)
+    monkeypatch.setattr(voice, "PROMPTS_AT_ONCE", 4)
 
 
 def with_card(assistant, **changes):
@@ -132,10 +132,10 @@ def test_a_micrograph_has_no_up(assistant, turns):
 def test_embeddings_are_the_eyes_cls_of_length_one(assistant, small_batches):
     seen = images(5)
     rows = assistant.embed(seen)
-    cls = assistant.model.vision(assistant.prepare(seen)).cls.numpy()
+    cls = assistant.model.vision(assistant.voice.prepare(seen)).cls.numpy()
     assert rows.dtype == np.float32
     assert np.allclose(rows, cls / np.linalg.norm(cls, axis=1, keepdims=True), atol=1e-5)
-    assert assistant.embed([]).shape == (0, cls.shape[1])
+    assert len(assistant.embed([])) == 0
 
 
 def test_nothing_asked_nothing_answered(assistant):

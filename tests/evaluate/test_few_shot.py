@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from micrographia.assistant import Assistant
-from micrographia.assistant.assistant import Example
+from micrographia.assistant.voice import Example
 from micrographia.errors import StudentError
 from micrographia.evaluate.few_shot import SHOWN
 from micrographia.evaluate.run import EXAMPLES, evaluate
@@ -42,12 +42,12 @@ def test_a_ranking_with_examples_is_the_likelihood_of_each_class_after_them(sigh
     for label in names:
         ids += [*processor.turn([IMAGE, card.category_question]), *processor.answer(words[label])]
     ids += processor.turn([IMAGE, card.category_question])
-    seen = assistant.prepare(shown)
+    seen = assistant.voice.prepare(shown)
     by_hand = np.zeros(len(card.classes))
     for turns in range(4):
         for mirrored in (False, True):
             view = np.rot90(np.fliplr(asked) if mirrored else asked, turns)
-            pixels = torch.cat([seen, assistant.prepare([np.ascontiguousarray(view)])])
+            pixels = torch.cat([seen, assistant.voice.prepare([np.ascontiguousarray(view)])])
             likelihoods = []
             for name in card.classes:
                 answer = processor.answer(words[name])
