@@ -17,6 +17,7 @@ from micrographia.engine import Progress
 from micrographia.students.views import VIEWS, dihedral
 from micrographia.students.vision import VisionEncoder
 from micrographia.tune.pixels import Pixels
+from micrographia.tune.processes import first_alone
 
 IMAGES_AT_ONCE = 16
 
@@ -72,15 +73,16 @@ def look(
     folder.mkdir(parents=True, exist_ok=True)
     done = folder / "looked"
     paths = folder / "tokens.npy", folder / "cls.npy"
-    if not done.exists():
-        d = eye.config.hidden_size
-        shapes = (len(pixels), 8, eye.config.tokens, d), (len(pixels), 8, d)
-        files = [
-            np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
-            for path, shape in zip(paths, shapes, strict=True)
-        ]
-        _write(eye, pixels, rows, files, progress)
-        done.touch()
+    with first_alone():
+        if not done.exists():
+            d = eye.config.hidden_size
+            shapes = (len(pixels), 8, eye.config.tokens, d), (len(pixels), 8, d)
+            files = [
+                np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+                for path, shape in zip(paths, shapes, strict=True)
+            ]
+            _write(eye, pixels, rows, files, progress)
+            done.touch()
     tokens, cls = (np.load(path, mmap_mode="r") for path in paths)
     return FeatureSight(tokens, cls)
 

@@ -24,6 +24,7 @@ from micrographia.tune.order import Plain
 from micrographia.tune.pixels import Pixels, prepare
 from micrographia.tune.plan import label_order, without_too_long
 from micrographia.tune.precision import Precision, choose_once
+from micrographia.tune.processes import first_alone
 from micrographia.workspace import Workspace
 
 VOCABULARY = 2000
@@ -50,7 +51,8 @@ class Run:
     def pixels(self) -> Pixels:
         """Every image at the size of the eye."""
         size = vision_of(self.recipe.setting, 1).image_size
-        return prepare(self.workspace, self.corpus.micrographs, size, self.progress)
+        with first_alone():
+            return prepare(self.workspace, self.corpus.micrographs, size, self.progress)
 
     @cached_property
     def precision(self) -> Precision:

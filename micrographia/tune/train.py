@@ -15,6 +15,7 @@ from micrographia.tune.card import CARD, Card, is_of
 from micrographia.tune.corpus import corpus_of
 from micrographia.tune.maemi import tune_maemi
 from micrographia.tune.mvaema import tune_mvaema
+from micrographia.tune.processes import is_first, require_shares, wait
 from micrographia.tune.run import Made, Run
 from micrographia.workspace import Workspace
 
@@ -32,17 +33,22 @@ def tune(
     ``fold`` is for a cross-validation. ``say`` is given the plan, line by line, before the first step. A run
     that was killed goes on from its last checkpoint. Raises PlanError where the data do not suffice.
     """
+    recipe = workspace.recipe.tune
+    require_shares(recipe.batch, "tune.batch")
     corpus = corpus_of(workspace, fold or 0)
-    fingerprint = corpus.fingerprint(workspace.recipe.tune)
+    fingerprint = corpus.fingerprint(recipe)
     folder = workspace.student_folder(fold)
     training = folder.parent / f".{folder.name}-training-{fingerprint[:12]}"
     if not is_of(folder, fingerprint):
         training.mkdir(parents=True, exist_ok=True)
         run = Run(workspace, corpus, training, progress, say)
-        made = FAMILIES[workspace.recipe.tune.family](run)
-        _save(folder, training, made, _card(run, made, fingerprint))
-    for left_behind in folder.parent.glob(f".{folder.name}-training-*"):
-        shutil.rmtree(left_behind)
+        made = FAMILIES[recipe.family](run)
+        if is_first():
+            _save(folder, training, made, _card(run, made, fingerprint))
+    wait()
+    if is_first():
+        for left_behind in folder.parent.glob(f".{folder.name}-training-*"):
+            shutil.rmtree(left_behind)
     return folder
 
 
