@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
+import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, parse_flag_from_env
 from torch import Tensor
@@ -92,11 +93,13 @@ def shard(accelerator: Accelerator) -> None:
     """Have FSDP cut up weights as they are, on processors too, where accelerate would leave them whole.
 
     Weights stay in their types (8-bit ones too) and autocast makes bfloat16 of them, as with one process.
+    None are sent about: every process has made or read the same.
     """
     state = accelerator.state
     if state.distributed_type == DistributedType.MULTI_CPU:
         state.distributed_type, state.fsdp_plugin = DistributedType.FSDP, FullyShardedDataParallelPlugin()
     state.fsdp_plugin.mixed_precision_policy = None
+    state.fsdp_plugin.cpu_ram_efficient_loading = False
 
 
 def stand_alone(accelerator: Accelerator) -> None:
@@ -105,4 +108,4 @@ def stand_alone(accelerator: Accelerator) -> None:
 
 
 def _state() -> PartialState:
-    return PartialState(timeout=PATIENCE)
+    return PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
