@@ -77,7 +77,8 @@ class Benchmark:
     images: Path
     layout: str
     """Of the folder of images, for people."""
-    recipe: str
+    recipes: Mapping[str, str]
+    """By name; the first is that of the benchmark unless another is asked for."""
     divisions: tuple[str, ...]
     images_in: Callable[[Path], list[Path]]
     folds: Callable[[Sequence[Path], str, Sequence[str], Sequence[int]], list[Fold]]
@@ -207,6 +208,7 @@ def samples(
     from micrographia.assistant import Assistant
     from micrographia.engine import SILENT
     from micrographia.evaluate import exam as exams
+    from micrographia.evaluate.few_shot import identity_of
     from micrographia.evaluate.run import exam_of, references_of
 
     assistant = Assistant.load(workspace.student_folder(fold))
@@ -214,17 +216,26 @@ def samples(
     student, blind = (exams.sit(exam, assistant, workspace, unseeing, SILENT) for unseeing in (False, True))
     about = {m.id: (str(m.label), m.group or clusters.get(m.id) or m.id) for m in exam.micrographs}
     references = references_of(workspace, exam)
-    return _choices(exam, student, about), _replies(exam, student, blind, references, about)
+    shown = workspace.catalog.answers(identity_of(assistant))
+    return _choices(exam, student, shown, about), _replies(exam, student, blind, references, about)
 
 
-def _choices(exam: Exam, student: Answers, about: Mapping[str, tuple[str, str]]) -> tuple[Choice, ...]:
+def _choices(
+    exam: Exam, student: Answers, shown: Answers, about: Mapping[str, tuple[str, str]]
+) -> tuple[Choice, ...]:
     """Of each test image; ``about`` is label and group by micrograph."""
     made = []
     for conversation in exam.conversations:
         if conversation.task == "category":
             label, group = about[conversation.micrographs[0]]
-            named = student[conversation.id].ranking[0][0]
-            made.append(Choice(label=label, group=group, right=named == label))
+            right, *after = (
+                answers[conversation.id].ranking[0][0] == label
+                for answers in (student, shown)
+                if conversation.id in answers
+            )
+            made.append(
+                Choice(label=label, group=group, right=right, shown_right=after[0] if after else None)
+            )
     return tuple(made)
 
 
@@ -285,7 +296,7 @@ def main(benchmark: Benchmark) -> None:
     """Run what is missing, print the figures; exit status 1 where a fold that was asked for has none."""
     parser = _parser(benchmark)
     options = parser.parse_args()
-    text = options.recipe.read_text(encoding="utf-8") if options.recipe else benchmark.recipe
+    text = options.recipe.read_text("utf-8") if options.recipe else benchmark.recipes[options.student]
     try:
         files = spread(benchmark.images_in(options.images), options.images_per_class)
         if not files:
@@ -329,6 +340,8 @@ def _parser(benchmark: Benchmark) -> argparse.ArgumentParser:
         metavar="FOLDER",
         help=f"the data set, {benchmark.layout}; default: {benchmark.images}",
     )
+    names = tuple(benchmark.recipes)
+    add("--student", choices=names, default=names[0], help=f"whose recipe; default: {names[0]}")
     add("--recipe", type=Path, metavar="YAML", help="in place of the recipe at the top of this script")
     add("--images-per-class", type=int, metavar="N", help="only so many, evenly spaced: for a quick try")
     add("--list-done", action="store_true", help="say which folds are done in --work, and do nothing")

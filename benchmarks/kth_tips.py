@@ -84,4 +84,6 @@ def figures(results: Sequence[FoldResult], taught: Taught) -> Figures:
 LAYOUT = "CLASS/NN-scale_S_im_I_grey.png"
 
 if __name__ == "__main__":
-    folds.main(Benchmark(__doc__, IMAGES, LAYOUT, RECIPE, tuple(SECTIONS), images_in, folds_of, figures))
+    folds.main(
+        Benchmark(__doc__, IMAGES, LAYOUT, {"mvaema": RECIPE}, tuple(SECTIONS), images_in, folds_of, figures)
+    )

@@ -1,6 +1,7 @@
 """Steel-surface defects (NEU-CLS, 6 classes by 180 images): how often, and how truly, the student answers.
 
     python -m benchmarks.neu [--json] [--work FOLDER] [--division blocks] [--folds 0,1]
+        [--student mvaema|maemi|llava]
 
 Three ways to divide the same images, five folds each:
 
@@ -11,6 +12,8 @@ Three ways to divide the same images, five folds each:
                  training, which flatters.
     look-alikes  random, but near duplicates and overlapping fields stay on one side.
 
+``--student maemi`` and ``llava`` are a small language model given sight; they name the class a second time
+with four labelled training images shown before it, those most like it (top1_shown, shown_difference).
 Words, facts and minutes are those of the blocks. Progress goes to stderr, figures to stdout.
 """
 
@@ -27,9 +30,12 @@ IMAGES = Path(__file__).resolve().parents[2] / "shared" / "data" / "neu-cls" / "
 BLOCK, RUN = 36, 9
 """Consecutive ids that are tested together, and that are never parted."""
 
-RECIPE = """
-teach: {questions: [surfaces, caption, category]}
-"""
+TEACH = "teach: {questions: [surfaces, caption, category]}\n"
+RECIPES = {
+    "mvaema": TEACH,
+    "maemi": TEACH + "tune: {family: maemi, texts_per_image: 4, demonstrations: 4}\n",
+    "llava": TEACH + "tune: {family: llava, texts_per_image: 4, demonstrations: 4}\n",
+}
 
 SECTIONS: dict[str, dict[str, dict[str, object]]] = {
     "blocks": {"split": {"bind_look_alikes": False}},
@@ -82,6 +88,7 @@ def figures(results: Sequence[FoldResult], taught: Taught) -> Figures:
     made: Figures = {}
     for division in SECTIONS:
         made |= pooled.division_figures(division, results)
+    made |= pooled.few_shot_figures("blocks", results)
     made |= pooled.text_figures("blocks", "vqa", results)
     made |= pooled.text_figures("blocks", "caption", results, "_captions")
     return made | pooled.cost_figures("blocks", results, taught)
@@ -90,4 +97,4 @@ def figures(results: Sequence[FoldResult], taught: Taught) -> Figures:
 LAYOUT = "CLASS/CLASS_ID.jpg"
 
 if __name__ == "__main__":
-    folds.main(Benchmark(__doc__, IMAGES, LAYOUT, RECIPE, tuple(SECTIONS), images_in, folds_of, figures))
+    folds.main(Benchmark(__doc__, IMAGES, LAYOUT, RECIPES, tuple(SECTIONS), images_in, folds_of, figures))

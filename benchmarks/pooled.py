@@ -25,6 +25,8 @@ class Choice(Record):
     label: str
     group: str
     right: bool
+    shown_right: bool | None = None
+    """The same with the most similar labelled training images shown before; nothing: none were."""
 
 
 class Reply(Record):
@@ -91,6 +93,20 @@ def division_figures(
         share = sum(c.right for c in counts) / sum(c.asked for c in counts)
         figures[f"{system.replace(' ', '_')}_{name}"] = round(share, 4)
     return figures | {f"images_{name}": len(every), f"folds_{name}": len(here)}
+
+
+def few_shot_figures(division: str, results: Sequence[FoldResult]) -> Figures:
+    """Top-1 of one division with examples shown, and its difference to showing none."""
+    from micrographia.evaluate.statistics import paired_difference, proportion, ratio
+
+    every = [c for r in results if r.division == division for c in r.choices if c.shown_right is not None]
+    if not every:
+        return {}
+    groups = [choice.group for choice in every]
+    shown, zero = ([(float(c.shown_right or 0), 1.0) for c in every], [(float(c.right), 1.0) for c in every])
+    return flat("top1_shown", proportion([right for right, _ in shown], groups)) | flat(
+        "shown_difference", paired_difference(shown, zero, groups, ratio)
+    )
 
 
 def text_figures(division: str, task: str, results: Sequence[FoldResult], suffix: str = "") -> Figures:

@@ -91,7 +91,7 @@ class LabelsStage(Section):
 
 
 class LowRankSection(Section):
-    """How a frozen language model is adapted. Only MAEMI has one."""
+    """How a frozen language model is adapted, in maemi and llava."""
 
     method: Literal["dyqlora_fa", "lora", "rslora", "dora", "none"] = "dyqlora_fa"
     """dyqlora_fa: 8-bit weights, A frozen, a rank drawn at each step, so that one run serves every rank;
@@ -113,11 +113,22 @@ class LowRankSection(Section):
 
 
 class LanguageModelSection(Section):
-    """The language model that MAEMI gives sight: a small one that learns from the lab's own texts."""
+    """The language model that is given sight: a small one that learns from the lab's own texts, or yours."""
 
+    folder: str | None = None
+    """A folder, seen from the workspace, with a language model of transformers, taken as it is."""
     steps: int = Field(default=600, ge=1)
-    """Steps of 32 texts."""
+    """Steps of 32 texts. Not used with a folder."""
     learning_rate: float = Field(default=0.02, gt=0)
+    """Highest rate; it rises, then falls along a cosine. Not used with a folder."""
+
+
+class ProjectorStage(Section):
+    """LLaVA's first stage: the projector learns to bring what the eye sees into the language."""
+
+    epochs: int | None = Field(default=None, ge=0)
+    """Passes over the training images; nothing: about as many as make 60 steps; 0 leaves the stage out."""
+    learning_rate: float = Field(default=0.03, gt=0)
     """Highest rate; it rises, then falls along a cosine."""
 
 
@@ -126,12 +137,24 @@ class TuneSection(Section):
 
     name: FolderName = "assistant"
     """The student's folder below students/."""
-    family: Literal["mvaema", "maemi"] = "mvaema"
+    family: Literal["mvaema", "maemi", "llava"] = "mvaema"
     """mvaema: image and text encoders and a decoder, all trained from nothing; maemi: a language model given
-    sight by gated cross-attention, itself frozen and adapted by low rank."""
+    sight by gated cross-attention; llava: one for which a projector makes images part of the text. The
+    language model of the last two is frozen and adapted by low rank."""
     setting: Literal["default", "paper"] = "default"
     """default: convolutional stem, local and global attention; paper: patches of 32, width 64, 4 heads."""
     labels: LabelsStage = LabelsStage()
+    vision_encoder: str | None = None
+    """A folder, seen from the workspace, with a vision encoder of transformers (CLIP, SigLIP, DINOv3), taken
+    as it is by maemi and llava; nothing: our own, which learns labels."""
+    language_model: LanguageModelSection = LanguageModelSection()
+    projector: ProjectorStage = ProjectorStage()
+    low_rank: LowRankSection = LowRankSection()
+    demonstrations: int = Field(default=0, ge=0, le=16)
+    """Labelled training images, the most similar ones, that stand before half of the questions for the
+    category in maemi and llava; with them it is examined on showing examples too."""
+    views: Literal[1, 4, 8] = 8
+    """Ways to lay an image down while words are learned: 1 as it is, 4 turned, 8 turned and mirrored."""
     epochs: int | None = Field(default=None, ge=1)
     """Passes over the training images with questions and answers; nothing: about as many as make 360."""
     batch: int = Field(default=16, ge=2)
@@ -142,8 +165,6 @@ class TuneSection(Section):
     """Highest rate; it falls along a cosine, and is halved when the validation loss stands still."""
     patience: int = Field(default=3, ge=1)
     """Evaluations without progress after which the rate is halved; after three times as many, tuning ends."""
-    language_model: LanguageModelSection = LanguageModelSection()
-    low_rank: LowRankSection = LowRankSection()
     contrastive: bool = True
     """Image-text contrastive loss (ITC)."""
     matching: bool = True

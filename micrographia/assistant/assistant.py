@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from micrographia.assistant.load import Processor, Student, load
 from micrographia.errors import StudentError
+from micrographia.students.prompts import IMAGE, MAEMIProcessor
 from micrographia.students.views import VIEWS, dihedral
 from micrographia.teach.generate import BRIEFLY
 from micrographia.tune.card import Card
@@ -52,6 +53,13 @@ class Look:
     def confidence(self) -> float | None:
         """Probability of the first class."""
         return self.ranking[0][1] if self.ranking else None
+
+
+class Example(NamedTuple):
+    """A labelled image that is shown before another one is asked about."""
+
+    image: Image
+    label: str
 
 
 class Assistant:
@@ -134,15 +142,24 @@ class Assistant:
                     texts[row] = text
         return texts
 
-    def classify(self, images: Sequence[Image]) -> list[Ranking]:
+    def classify(
+        self, images: Sequence[Image], shown: Sequence[Sequence[Example]] | None = None
+    ) -> list[Ranking]:
         """Its classes for each image, best first, with probabilities that sum to 1.
+
+        ``shown`` has as many labelled examples for every image, which stand before it in the prompt as they
+        did in tuning (``tune.demonstrations``).
 
         A probability is that of the class's name as the answer to the category question it was taught, among
         the names of all classes (``score_labels``), averaged over the eight ways to lay the image down,
         turned by quarters and mirrored: a micrograph has no up. Raises StudentError where it was taught no
-        classes.
+        classes, and for examples where it takes one image at a time.
         """
-        return [ranking for pixels in self._batches(images) for ranking in self._rank(pixels)]
+        rankings: list[Ranking] = []
+        for start in range(0, len(images), IMAGES_AT_ONCE):
+            part = slice(start, start + IMAGES_AT_ONCE)
+            rankings += self._rank(self.prepare(images[part]), shown[part] if shown else None)
+        return rankings
 
     @torch.no_grad()
     def embed(self, images: Sequence[Image]) -> NDArray[np.float32]:
@@ -172,7 +189,7 @@ class Assistant:
 
     def prepare(self, images: Sequence[Image]) -> Tensor:
         """``pixel_values`` (n, channels, side, side) of the images, as the student takes them."""
-        pixels: Tensor = self.processor.image_processor.preprocess(images)["pixel_values"]
+        pixels: Tensor = self.processor.look(images)["pixel_values"]
         return pixels.to(self.model.device)
 
     def _batches(self, images: Sequence[Image]) -> Iterator[Tensor]:
@@ -204,16 +221,40 @@ class Assistant:
         return self.processor.said(made, padded["input_ids"])
 
     @torch.no_grad()
-    def _rank(self, pixel_values: Tensor) -> list[Ranking]:
+    def _rank(self, pixel_values: Tensor, shown: Sequence[Sequence[Example]] | None = None) -> list[Ranking]:
         prompt, names = self._category_prompt
         count = len(pixel_values)
         turns = torch.tensor([turns for turns, _ in VIEWS], device=pixel_values.device).repeat(count)
         mirrored = torch.tensor([flag for _, flag in VIEWS], device=pixel_values.device).repeat(count)
         views = dihedral(pixel_values.repeat_interleave(len(VIEWS), 0), turns, mirrored)
-        of_views = self.model.score_labels(views, prompt, names).double().exp()
-        probabilities = of_views.view(count, len(VIEWS), -1).mean(1)
+        if shown is None:
+            scores = self.model.score_labels(views, prompt, names)
+        else:
+            asked = [row.repeat_interleave(len(VIEWS), 0) for row in self._after(shown)]
+            scores = self.model.score_labels(views, asked[0], names, *asked[1:])
+        probabilities = scores.double().exp().view(count, len(VIEWS), -1).mean(1)
         probabilities /= probabilities.sum(1, keepdim=True)
         return [self._ranked(row) for row in probabilities.tolist()]
+
+    def _after(self, shown: Sequence[Sequence[Example]]) -> tuple[Tensor, Tensor, Tensor]:
+        """Prompts (B, P) with the examples before the category question, their mask, and what is seen of the
+        examples (B, I, N, d)."""
+        processor = self.processor
+        if not isinstance(processor, MAEMIProcessor):
+            raise StudentError(
+                "this student takes one image at a time", "ask without examples, or tune maemi or llava"
+            )
+        question = self.card.category_question
+        words = dict(zip(self.card.classes, self.card.class_texts, strict=True))
+        rows = [
+            [i for example in examples for i in processor.demonstration(question, words[example.label])]
+            for examples in shown
+        ]
+        asked = processor.turn([IMAGE, question])
+        padded = processor.padded([[*processor.opening, *row, *asked] for row in rows])
+        seen = self._look([example.image for examples in shown for example in examples])
+        ids, mask = (padded[name].to(self.model.device) for name in ("input_ids", "attention_mask"))
+        return ids, mask, seen.view(len(shown), -1, *seen.shape[1:])
 
     def _ranked(self, probabilities: list[float]) -> Ranking:
         pairs = zip(self.card.classes, probabilities, strict=True)

@@ -8,10 +8,17 @@ from typing import NamedTuple, get_args
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    GenerationConfig,
+    LlavaConfig,
+)
 from transformers.utils import logging
 
 from micrographia.errors import StudentError
+from micrographia.students.llava import SightedLlava
 from micrographia.students.maemi import MAEMIForConditionalGeneration
 from micrographia.students.mvaema import MVaEMaForConditionalGeneration
 from micrographia.students.processor import MVaEMaProcessor
@@ -44,7 +51,7 @@ def find(workspace: Workspace, name: str | None = None) -> Path:
     raise StudentError(f"there is no student {wanted!r} in {recipe.parent}", remedy)
 
 
-Student = MVaEMaForConditionalGeneration | MAEMIForConditionalGeneration
+Student = MVaEMaForConditionalGeneration | MAEMIForConditionalGeneration | SightedLlava
 Processor = MVaEMaProcessor | MAEMIProcessor
 
 
@@ -73,7 +80,9 @@ def load(folder: Path) -> Loaded:
 def _from_pretrained(folder: Path) -> tuple[Student, Processor]:
     logging.disable_progress_bar()
     try:
-        model, report = AutoModelForImageTextToText.from_pretrained(
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        kind = SightedLlava if isinstance(config, LlavaConfig) else AutoModelForImageTextToText
+        model, report = kind.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
         # The model's own reading of this file falls back to defaults, and says nothing, where it is damaged.

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from micrographia.assistant.assistant import Ranking
-
-FloatArray = NDArray[np.float32]
+from micrographia.teach.sampling import FloatArray, most_similar
 
 
 def commonest(training: Sequence[str]) -> Ranking:
@@ -32,11 +30,8 @@ def nearest(training: FloatArray, test: FloatArray) -> tuple[NDArray[np.int64], 
     Embeddings are (image, dimension), the answers (test image,). Raises ValueError where an embedding has no
     direction (zero, infinite or not a number).
     """
-    directions, queries = _directions(training), _directions(test)
-    index = faiss.IndexFlatIP(directions.shape[1])
-    index.add(directions)
-    cosines, rows = index.search(queries, 1)
-    return rows[:, 0], cosines[:, 0]
+    found = most_similar(training, test, 1)
+    return found.rows[:, 0], found.cosines[:, 0]
 
 
 def nearest_classes(training: FloatArray, labels: Sequence[str], test: FloatArray) -> list[tuple[str, ...]]:
@@ -65,14 +60,3 @@ def nearest_answers(training: FloatArray, answers: Sequence[str | None], test: F
 def noise_image(shape: tuple[int, ...], seed: int) -> NDArray[np.uint8]:
     """An image of uniform noise, (rows, columns) or (rows, columns, channels), for the blind student."""
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
-def _directions(embeddings: FloatArray) -> FloatArray:
-    vectors = np.ascontiguousarray(embeddings, dtype=np.float32)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    bad = np.flatnonzero(~(np.isfinite(lengths[:, 0]) & (lengths[:, 0] > 0)))
-    if len(bad):
-        raise ValueError(
-            f"embedding {bad[0]} has length {lengths[bad[0], 0]}: it has no direction to compare"
-        )
-    return np.asarray(vectors / lengths, dtype=np.float32)

@@ -16,6 +16,7 @@ from micrographia.evaluate import exam as exams
 from micrographia.evaluate import report as reports
 from micrographia.evaluate import scoring
 from micrographia.evaluate.exam import Answers, Exam, Training
+from micrographia.evaluate.few_shot import sit_shown
 from micrographia.evaluate.measured import Examples, chosen, measure_examples
 from micrographia.evaluate.metrics import words
 from micrographia.evaluate.plots import Curve
@@ -30,9 +31,9 @@ from micrographia.teach.questions import asked
 from micrographia.tune.card import Card
 from micrographia.workspace import Workspace
 
-TABLE, REPORT = "scores.json", "report.html"
+TABLE, REPORT, EXAMPLES = "scores.json", "report.html", "examples.json"
 
-VERSION = "2"
+VERSION = "3"
 """Counts up when the same answers are scored or shown otherwise."""
 
 
@@ -83,8 +84,13 @@ def _score(
     }
     references = references_of(workspace, exam)
     classes = sorted({*assistant.card.classes, *(m.label for m in exam.micrographs if m.label)})
+    shown = sit_shown(exam, assistant, workspace, training, embeddings, progress)
     progress.begin("scoring", len(systems), "systems")
-    scores = tuple(scoring.scores(exam, systems, references, classes, workspace.catalog.groups()))
+    groups = workspace.catalog.groups()
+    scores = tuple(scoring.scores(exam, systems, references, classes, groups))
+    if shown is not None:
+        scores += tuple(scoring.few_shot_scores(exam, systems[exams.STUDENT], shown.answers, groups, classes))
+        _write_examples(workspace.report_folder(fold), shown.examples)
     progress.advance(len(systems))
     progress.end()
     examples = measure_examples(workspace, chosen(exam.micrographs, workspace.recipe.split.seed), progress)
@@ -127,6 +133,12 @@ def _write_scores(folder: Path, of: str, scores: Sequence[Score]) -> None:
     content = {"of": of, "scores": [s.model_dump() for s in scores]}
     draft.write_text(json.dumps(content, ensure_ascii=False, indent=1), "utf-8")
     draft.replace(folder / TABLE)
+
+
+def _write_examples(folder: Path, examples: Mapping[str, Sequence[str]]) -> None:
+    """Which training images were shown before each test image."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / EXAMPLES).write_text(json.dumps(examples, indent=1), "utf-8")
 
 
 def exam_of(workspace: Workspace, fold: int) -> Exam:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from micrographia.evaluate import statistics
 from micrographia.evaluate.exam import BLIND, STUDENT, Answers, Exam
+from micrographia.evaluate.few_shot import SHOWN
 from micrographia.evaluate.metrics import text
 from micrographia.evaluate.metrics.classification import class_counts, macro_f1, top_k
 from micrographia.evaluate.metrics.facts import CheckedFact, check_facts, fact_counts
@@ -84,6 +85,25 @@ def classification_scores(
     }
     unscored = len(asked) - len(told)
     return [interval.score(CLASSIFICATION, metric, system, unscored) for metric, interval in made.items()]
+
+
+def few_shot_scores(
+    exam: Exam, zero: Answers, shown: Answers, groups: Mapping[str, str], classes: Sequence[str]
+) -> list[Score]:
+    """Classes with examples shown, and the difference of top-1 to the same student without."""
+    label = {m.id: m.label for m in exam.micrographs}
+    told = [c for c in exam.conversations if c.id in shown and zero[c.id].ranking]
+    by_group = [groups[c.micrographs[0]] for c in told]
+
+    def right(answers: Answers) -> NDArray[np.float64]:
+        found = [answers[c.id].ranking[0][0] == label[c.micrographs[0]] for c in told]
+        return np.column_stack([np.array(found, np.float64), np.ones(len(told))])
+
+    difference = statistics.paired_difference(right(shown), right(zero), by_group, statistics.ratio)
+    return [
+        *classification_scores(exam, SHOWN, shown, groups, classes),
+        difference.score(CLASSIFICATION, "top-1", f"{SHOWN} minus {STUDENT}"),
+    ]
 
 
 def text_scores(

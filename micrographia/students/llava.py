@@ -55,16 +55,13 @@ class SightedLlava(LlavaForConditionalGeneration, ScoresLabels):
         self.requires_grad_(False)
         self.model.multi_modal_projector.requires_grad_()
 
-    def look(self, pixel_values: Tensor) -> Tensor:
-        """What the tower sees, (n, N, d), before the projector."""
+    def encode_images(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        """What the tower sees, (n, N, d), before the projector, and where it puts each image, (n, d)."""
         seen = self.model.vision_tower(pixel_values, output_hidden_states=True)
         tokens = seen.hidden_states[self.config.vision_feature_layer]
-        return tokens[:, 1:] if self.config.vision_feature_select_strategy == "default" else tokens
-
-    def embed(self, pixel_values: Tensor) -> Tensor:
-        """Where the tower puts images, (n, d)."""
-        seen = self.model.vision_tower(pixel_values)
-        return seen.cls if hasattr(seen, "cls") else seen.pooler_output
+        placed = seen.cls if hasattr(seen, "cls") else seen.pooler_output
+        default = self.config.vision_feature_select_strategy == "default"
+        return (tokens[:, 1:] if default else tokens), placed
 
     def shown(self, prompt_ids: Tensor, image_tokens: Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
         """The images' tokens become part of the prompt, and of the cache."""

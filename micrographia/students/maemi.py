@@ -114,18 +114,14 @@ class MAEMIForConditionalGeneration(PreTrainedModel, GenerationMixin, ScoresLabe
         """The language model's."""
         return self.language_model.get_decoder()
 
-    def look(self, pixel_values: Tensor) -> Tensor:
-        """Image tokens (n, N, d) of ``pixel_values`` (n, channels, height, width)."""
+    def encode_images(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        """Image tokens (n, N, d) of ``pixel_values`` (n, channels, height, width), and where the eye puts
+        each image, (n, d): its ``<cls>``, or what a hub's tower gives in its place."""
         seen = self.vision(pixel_values)
-        return seen.tokens if hasattr(seen, "tokens") else seen.last_hidden_state
-
-    def embed(self, pixel_values: Tensor) -> Tensor:
-        """Where the eye puts images, (n, d): its ``<cls>``, or what a hub's tower gives in its place."""
-        seen = self.vision(pixel_values)
-        for name in ("cls", "pooler_output"):
-            if getattr(seen, name, None) is not None:
-                return getattr(seen, name)
-        return seen.last_hidden_state.mean(1)
+        if hasattr(seen, "tokens"):
+            return seen.tokens, seen.cls
+        pooled = getattr(seen, "pooler_output", None)
+        return seen.last_hidden_state, seen.last_hidden_state.mean(1) if pooled is None else pooled
 
     def shown(self, prompt_ids: Tensor, image_tokens: Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
         """The images where they stand in the prompts; what follows sees them too."""

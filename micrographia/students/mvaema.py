@@ -89,13 +89,11 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin, ScoresLab
         """Used by ``resize_token_embeddings``."""
         self.text.tokens = value
 
-    def look(self, pixel_values: Tensor) -> Tensor:
-        """Image tokens (B, N, d) of ``pixel_values`` (B, channels, height, width)."""
-        return self.vision(pixel_values).tokens
-
-    def embed(self, pixel_values: Tensor) -> Tensor:
-        """Where the eye puts images, (B, d)."""
-        return self.vision(pixel_values).cls
+    def encode_images(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        """Image tokens (B, N, d) of ``pixel_values`` (B, channels, height, width), and where the eye puts the
+        images, (B, d)."""
+        seen = self.vision(pixel_values)
+        return seen.tokens, seen.cls
 
     def shown(self, prompt_ids: Tensor, image_tokens: Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
         """Image tokens beside the prompts; what follows finds them in the cache."""

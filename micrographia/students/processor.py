@@ -151,6 +151,10 @@ class MVaEMaProcessor(Speaks, ProcessorMixin):
             )
         return BatchFeature(data)
 
+    def look(self, pictures: Sequence[Picture], return_tensors: str = "pt") -> dict[str, Any]:
+        """``pixel_values`` of the pictures."""
+        return dict(self.image_processor.preprocess(pictures, return_tensors=return_tensors))
+
     def question(self, text: str) -> list[int]:
         """The ids of a question, closed by ``<Decode>``."""
         return [*self.words(text), self.tokenizer.bos_token_id]

@@ -51,15 +51,20 @@ class MAEMIProcessor(Speaks, ProcessorMixin):
 
         <image> question <Encode> answer <EOS>
 
-    is what the student learns; called with images and texts, it makes what ``generate`` takes.
+    is what the student learns; called with images and texts, it makes what ``generate`` takes. The place of
+    an image is ``image_seq_length`` times ``<image>``: once for MAEMI, for LLaVA once for each of its tokens.
     """
 
-    def __init__(self, image_processor: Any, tokenizer: PreTrainedTokenizerFast) -> None:
+    def __init__(
+        self, image_processor: Any, tokenizer: PreTrainedTokenizerFast, image_seq_length: int = 1
+    ) -> None:
         super().__init__(image_processor, tokenizer)
+        self.image_seq_length = image_seq_length
         self.image_token, self.encode_token = IMAGE_TOKEN, ENCODE
         self.image_token_id, self.encode_token_id = tokenizer.convert_tokens_to_ids([IMAGE_TOKEN, ENCODE])
         # What this tokenizer opens every text with: a beginning for Llama and Gemma, nothing for most.
-        self._opening = [i for i in tokenizer("")["input_ids"] if i != tokenizer.eos_token_id]
+        self.opening = [i for i in tokenizer("")["input_ids"] if i != tokenizer.eos_token_id]
+        self.place = [self.image_token_id] * image_seq_length
 
     def __call__(
         self,
@@ -92,15 +97,21 @@ class MAEMIProcessor(Speaks, ProcessorMixin):
         """``pixel_values`` of the pictures. A hub's processor is given 8-bit colour, made as ingest makes it:
         by itself it turns a 16-bit micrograph white."""
         if not isinstance(self.image_processor, MVaEMaImageProcessor):
-            pictures = [_colour(eight_bits(picture)) for picture in pictures]
+            pictures = [in_colour(eight_bits(picture)) for picture in pictures]
         return dict(self.image_processor(pictures, return_tensors=return_tensors))
 
     def prompt(self, parts: Sequence[Part]) -> list[int]:
         """The ids of a prompt, closed by ``<Encode>``."""
-        ids = list(self._opening)
-        for part in parts:
-            ids += [self.image_token_id] if isinstance(part, Place) else self.words(part)
+        return [*self.opening, *self.turn(parts)]
+
+    def turn(self, parts: Sequence[Part]) -> list[int]:
+        """The ids of a prompt that follows on others, closed by ``<Encode>``."""
+        ids = [i for part in parts for i in (self.place if isinstance(part, Place) else self.words(part))]
         return [*ids, self.encode_token_id]
+
+    def demonstration(self, question: str, answer: str) -> list[int]:
+        """The ids of an image with question and answer, to stand before another image's."""
+        return [*self.turn([IMAGE, question]), *self.answer(answer)]
 
     def question(self, text: str) -> list[int]:
         """The ids of a question about one image, closed by ``<Encode>``."""
@@ -122,7 +133,8 @@ class MAEMIProcessor(Speaks, ProcessorMixin):
             )
 
 
-def _colour(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def in_colour(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(rows, columns, 3) of a display image; of a grey one three times the same."""
     return np.repeat(picture[..., None], 3, axis=2) if picture.ndim == 2 else picture
 
 

@@ -19,9 +19,18 @@ class ScoresLabels:
 
     config: Any
 
-    def look(self, pixel_values: Tensor) -> Tensor:
-        """Image tokens (B, N, d) of ``pixel_values`` (B, channels, height, width)."""
+    def encode_images(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        """Image tokens (B, N, d) of ``pixel_values`` (B, channels, height, width), and where the eye puts the
+        images, (B, d)."""
         raise NotImplementedError
+
+    def look(self, pixel_values: Tensor) -> Tensor:
+        """The image tokens alone."""
+        return self.encode_images(pixel_values)[0]
+
+    def embed(self, pixel_values: Tensor) -> Tensor:
+        """Where the eye puts the images, alone."""
+        return self.encode_images(pixel_values)[1]
 
     def shown(self, prompt_ids: Tensor, image_tokens: Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
         """What ``forward`` is given to see, beside the prompts, and beside what follows them with a cache."""
@@ -29,7 +38,12 @@ class ScoresLabels:
 
     @torch.no_grad()
     def score_labels(
-        self, pixel_values: Tensor, prompt_ids: Tensor, label_ids: Tensor, prompt_mask: Tensor | None = None
+        self,
+        pixel_values: Tensor,
+        prompt_ids: Tensor,
+        label_ids: Tensor,
+        prompt_mask: Tensor | None = None,
+        tokens_before: Tensor | None = None,
     ) -> Tensor:
         """Log-probability (B, K) of each of K class texts, given the image and the question.
 
@@ -38,25 +52,27 @@ class ScoresLabels:
 
         ``prompt_ids`` is one question (P,) for all images or (B, P) padded on the left, with ``prompt_mask``;
         it is closed as the student's processor closes questions. ``label_ids`` (K, L), each ending in
-        ``<EOS>``, padded on the right with ``<pad>``. The question is read once for each image; images are
-        taken so many at a time that ``LOGITS_AT_ONCE`` holds.
+        ``<EOS>``, padded on the right with ``<pad>``. Where other images stand in the prompt before the one
+        that is asked about, ``tokens_before`` (B, I, N, d) are what was seen of them. The question is read
+        once for each image; images are taken so many at a time that ``LOGITS_AT_ONCE`` holds.
         """
         prompts = prompt_ids.expand(len(pixel_values), -1)
         mask = torch.ones_like(prompts) if prompt_mask is None else prompt_mask.expand_as(prompts)
         vocabulary = self.config.get_text_config().vocab_size
         step = max(1, LOGITS_AT_ONCE // (label_ids.numel() * vocabulary))
-        scores = [
-            self._likelihoods(
-                pixel_values[i : i + step], prompts[i : i + step], mask[i : i + step], label_ids
-            )
-            for i in range(0, len(prompts), step)
-        ]
+        scores = []
+        for start in range(0, len(prompts), step):
+            part = slice(start, start + step)
+            tokens = self.look(pixel_values[part])
+            if tokens_before is not None:
+                tokens = torch.cat([tokens_before[part], tokens[:, None]], dim=1).flatten(0, 1)
+            scores.append(self._likelihoods(tokens, prompts[part], mask[part], label_ids))
         return torch.cat(scores).log_softmax(1)
 
-    def _likelihoods(self, pixel_values: Tensor, prompts: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+    def _likelihoods(self, image_tokens: Tensor, prompts: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
         """Summed log-likelihood (B, K) of each label after each prompt."""
         student: Any = self
-        first_seen, then_seen = self.shown(prompts, self.look(pixel_values))
+        first_seen, then_seen = self.shown(prompts, image_tokens)
         asked = student(
             input_ids=prompts, attention_mask=mask, use_cache=True, logits_to_keep=1, **first_seen
         )

@@ -24,6 +24,8 @@ class Card(Record):
     category_question: str
     """What it was asked for its short category answers; "" where the images had no labels."""
     caption_question: str = ""
+    demonstrations: int = Field(default=0, ge=0)
+    """How many labelled images it was taught to be shown before that question."""
     questions: tuple[tuple[str, ...], ...] = ()
     """The phrasings of each question that it was taught to answer, but for those that need a header."""
     recipe: str

@@ -97,14 +97,15 @@ class TextBatches:
         self.texts = texts
         self.groups = groups
         self.texts_per_image = recipe.texts_per_image
+        self.views = recipe.views
         self.compare = recipe.contrastive or recipe.matching
         """Whether ITC or ITM want a text for each image."""
 
     def __call__(self, draws: Sequence[Draw]) -> dict[str, Any]:
         """What ``MVaEMaForConditionalGeneration.forward`` takes."""
         rows = [draw.image for draw in draws]
-        views = [0 if draw.seed is None else int(draw.seed % len(VIEWS)) for draw in draws]
-        chosen = [self._choose(draw) for draw in draws]
+        views = [0 if draw.seed is None else int(draw.seed % self.views) for draw in draws]
+        chosen = [choose(self.texts[draw.image], draw, self.texts_per_image) for draw in draws]
         batch: dict[str, Any] = {**self.sight(rows, views), **_language(chosen, views)}
         captions = [_first(self.texts[row], view) for row, view in zip(rows, views, strict=True)]
         if self.compare and all(captions):
@@ -112,37 +113,14 @@ class TextBatches:
             batch["groups"] = torch.tensor([self.groups[row] for row in rows])
         return batch
 
-    def _choose(self, draw: Draw) -> list[Text]:
-        texts = self.texts[draw.image]
-        generator = np.random.default_rng(0 if draw.seed is None else draw.seed)
-        single = [
-            texts[task][generator.integers(len(texts[task]))] for task in ONE_OF_EACH if texts.get(task)
-        ]
-        many = texts.get("vqa", [])
-        count = min(max(self.texts_per_image - len(single), 0), len(many))
-        return (
-            single + [many[i] for i in generator.choice(len(many), count, replace=False)] if many else single
-        )
 
-
-class SightedBatches(TextBatches):
-    """Draws to batches of MAEMI: a row a text, with the tokens of its image."""
-
-    def __init__(
-        self, sight: Sight, texts: Sequence[Texts], groups: Sequence[int], recipe: TuneSection
-    ) -> None:
-        super().__init__(sight, texts, groups, recipe)
-        self.compare = False
-
-    def __call__(self, draws: Sequence[Draw]) -> dict[str, Any]:
-        """What ``MAEMIForConditionalGeneration.forward`` takes."""
-        batch = super().__call__(draws)
-        index = batch.pop("image_index")
-        for name in ("image_tokens", "pixel_values"):
-            if name in batch:
-                batch[name] = batch[name][index]
-        batch.pop("image_cls", None)
-        return batch
+def choose(texts: Texts, draw: Draw, count: int) -> list[Text]:
+    """The texts of one image for one step: one of each kind there is one of, and questions for the rest."""
+    generator = np.random.default_rng(0 if draw.seed is None else draw.seed)
+    single = [texts[task][generator.integers(len(texts[task]))] for task in ONE_OF_EACH if texts.get(task)]
+    many = texts.get("vqa", [])
+    rest = min(max(count - len(single), 0), len(many))
+    return single + [many[i] for i in generator.choice(len(many), rest, replace=False)] if many else single
 
 
 def _language(chosen: Sequence[Sequence[Text]], views: Sequence[int]) -> dict[str, Tensor]:

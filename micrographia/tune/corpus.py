@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ from micrographia.records import Conversation, Micrograph
 from micrographia.teach.generate import current_course, for_a_student
 from micrographia.workspace import Workspace
 
-VERSION = 5
+VERSION = 6
 """Counts up when the same recipe and data make another student."""
 
 
@@ -40,6 +41,11 @@ class Corpus:
         """The conversations of one part."""
         rows = set(self.parts[part])
         return [c for c in self.conversations if self.rows[c.micrographs[0]] in rows]
+
+    def commonest_prompt(self, task: str, length: str) -> str:
+        """What training images are asked most often for this; "" where they are not."""
+        prompts = Counter(c.prompt for c in self.of("train") if c.task == task and c.length == length)
+        return min(prompts, key=lambda p: (-prompts[p], p)) if prompts else ""
 
     def fingerprint(self, recipe: TuneSection) -> str:
         """sha256 over all that decides what the student of this recipe becomes; its name does not."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,7 +15,6 @@ from torch import Tensor
 
 from micrographia.engine import Progress
 from micrographia.students.views import VIEWS, dihedral
-from micrographia.students.vision import VisionEncoder
 from micrographia.tune.pixels import Pixels
 from micrographia.tune.processes import first_alone
 
@@ -42,7 +41,7 @@ class PixelSight:
 
 @dataclass(frozen=True)
 class FeatureSight:
-    """For a locked eye: ``tokens`` (n, 8, N, d) and ``cls`` (n, 8, d), memory-mapped."""
+    """For a locked eye: ``tokens`` (n, views, N, d) and ``cls`` (n, views, d), memory-mapped."""
 
     tokens: NDArray[np.float16]
     cls: NDArray[np.float16]
@@ -63,45 +62,64 @@ def laid_down(pixels: Pixels, rows: Sequence[int], views: Sequence[int]) -> Tens
     return dihedral(images, turns, mirrored)
 
 
-def look(
-    eye: VisionEncoder, pixels: Pixels, rows: Sequence[int], folder: Path, progress: Progress
-) -> FeatureSight:
-    """Features of ``rows`` in all eight views, in two files of ``folder``; other rows hold zeros, on no disk.
+class Eye(Protocol):
+    """A student, as far as it looks at images."""
 
-    A second call reads what the first one wrote.
+    device: torch.device
+
+    def encode_images(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        """Image tokens (B, N, d) and embeddings (B, d')."""
+
+
+def look(
+    eye: Eye, pixels: Pixels, rows: Sequence[int], folder: Path, progress: Progress, views: int = len(VIEWS)
+) -> FeatureSight:
+    """Features of ``rows`` in the first ``views`` of VIEWS, in two files of ``folder``; other rows hold
+    zeros, on no disk.
+
+    A second call reads what the first one wrote, and adds what is new in ``rows``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    done = folder / "looked"
-    paths = folder / "tokens.npy", folder / "cls.npy"
+    paths = [folder / f"{name}.npy" for name in ("tokens", "cls", "seen")]
     with first_alone():
-        if not done.exists():
-            d = eye.config.hidden_size
-            shapes = (len(pixels), 8, eye.config.tokens, d), (len(pixels), 8, d)
-            files = [
-                np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
-                for path, shape in zip(paths, shapes, strict=True)
-            ]
-            _write(eye, pixels, rows, files, progress)
-            done.touch()
-    tokens, cls = (np.load(path, mmap_mode="r") for path in paths)
-    return FeatureSight(tokens, cls)
+        if not paths[-1].exists():
+            _make_empty(eye, pixels, views, paths)
+        tokens, cls, seen = (np.load(path, mmap_mode="r+") for path in paths)
+        new = [row for row in rows if not seen[row]]
+        if new:
+            _write(eye, pixels, new, (tokens, cls, seen), progress)
+    return FeatureSight(*(np.load(path, mmap_mode="r") for path in paths[:2]))
+
+
+@torch.no_grad()
+def _make_empty(eye: Eye, pixels: Pixels, views: int, paths: Sequence[Path]) -> None:
+    """The file that says which rows are there comes last."""
+    tokens, placed = eye.encode_images(laid_down(pixels, [0], [0]).to(eye.device))
+    n = len(pixels)
+    shapes = (n, views, *tokens.shape[1:]), (n, views, *placed.shape[1:]), (n,)
+    for path, shape, kind in zip(paths, shapes, (np.float16, np.float16, bool), strict=True):
+        draft = path.with_suffix(".part")
+        np.lib.format.open_memmap(draft, mode="w+", dtype=kind, shape=shape)
+        draft.rename(path)
 
 
 @torch.no_grad()
 def _write(
-    eye: VisionEncoder,
+    eye: Eye,
     pixels: Pixels,
     rows: Sequence[int],
-    files: Sequence[NDArray[np.float16]],
+    files: Sequence[NDArray[Any]],
     progress: Progress,
 ) -> None:
-    eye.eval()
+    tokens, cls, seen = files
     progress.begin("looking at the images", len(rows), "images")
     for start in range(0, len(rows), IMAGES_AT_ONCE):
         batch = list(rows[start : start + IMAGES_AT_ONCE])
-        for view in range(len(VIEWS)):
-            seen = eye(laid_down(pixels, batch, [view] * len(batch)).to(eye.device))
-            files[0][batch, view] = seen.tokens.half().cpu().numpy()
-            files[1][batch, view] = seen.cls.half().cpu().numpy()
+        for view in range(tokens.shape[1]):
+            shown = laid_down(pixels, batch, [view] * len(batch))
+            found, placed = eye.encode_images(shown.to(eye.device))
+            tokens[batch, view] = found.half().cpu().numpy()
+            cls[batch, view] = placed.half().cpu().numpy()
+        seen[batch] = True
         progress.advance(len(batch))
     progress.end()

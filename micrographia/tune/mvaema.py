@@ -28,7 +28,9 @@ def tune_mvaema(run: Run) -> Made:
     model = MVaEMaForConditionalGeneration(_config(recipe, processor, run.vision))
     texts, left_out = run.texts(processor, model.config.max_position_embeddings)
     parts = with_texts(run.corpus.parts, texts)
-    planned = plan(parts, texts, left_out, run.corpus.untaught, model, recipe, locked, run.precision)
+    planned = plan(
+        *(parts, texts, left_out, run.corpus.untaught, model, recipe, locked, run.precision), run.pixels.shape
+    )
     for line in planned.lines():
         run.say(line)
 
@@ -39,7 +41,14 @@ def tune_mvaema(run: Run) -> Made:
         eye, label_curve = run.learn_eye(train, validation)
         model.vision.load_state_dict(eye.state_dict())
         model.vision.requires_grad_(False)
-        sight = look(eye, run.pixels, [*train, *validation], run.folder / "features", run.progress)
+        sight = look(
+            model.eval(),
+            run.pixels,
+            [*train, *validation],
+            run.folder / "features",
+            run.progress,
+            recipe.views,
+        )
     else:
         model.vision.settle(some_at_a_time(run.pixels, train))
     curve = fit(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -19,6 +20,7 @@ from micrographia.errors import PlanError
 from micrographia.micrographs.field import open_field
 from micrographia.records import Micrograph
 from micrographia.students.processor import MVaEMaImageProcessor
+from micrographia.tune.processes import first_alone
 from micrographia.workspace import Workspace
 
 Pixels: TypeAlias = NDArray[np.float16]
@@ -28,8 +30,35 @@ VERSION = 1
 """Counts up when the same image comes out otherwise."""
 
 
-def prepare(workspace: Workspace, micrographs: Sequence[Micrograph], size: int, progress: Progress) -> Pixels:
-    """The images in their order, (n, channels, size, size) in [-1, 1]; one channel where none has colour.
+@dataclass(frozen=True)
+class Scaling:
+    """How a display image becomes the eye's input."""
+
+    size: int
+    """Pixels along each side."""
+    scale: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    """A display image to (channels, size, size); grey of one channel stays so where ``grey``."""
+    grey: bool
+    """Whether one channel is enough where no image has colour."""
+    settings: str = ""
+    """What decides the result beside the size."""
+
+
+def ours(size: int) -> Scaling:
+    """For an eye of ours: in [-1, 1]."""
+    by_channels = {channels: MVaEMaImageProcessor(size, channels) for channels in (1, 3)}
+
+    def scale(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        pixels = by_channels[3 if image.ndim == 3 else 1].preprocess(image, "np")["pixel_values"][0]
+        return np.asarray(pixels, np.float32)
+
+    return Scaling(size, scale, grey=True)
+
+
+def prepare(
+    workspace: Workspace, micrographs: Sequence[Micrograph], scaling: Scaling, progress: Progress
+) -> Pixels:
+    """The images in their order, (n, channels, size, size); one channel where that is enough.
 
     Half precision keeps four times the steps of 8-bit grey.
     What an earlier run made of the same images is used again; what lies there of another set of images at
@@ -38,31 +67,30 @@ def prepare(workspace: Workspace, micrographs: Sequence[Micrograph], size: int, 
     was ingested, so its object is gone or damaged.
     """
     seen = " ".join(f"{m.id} {m.field} {m.burnt_in}" for m in micrographs)
-    key = hashlib.sha256(f"{VERSION} {size} {seen}".encode()).hexdigest()
-    path = workspace.folder / "cache" / f"pixels-{size}-{key[:32]}.npy"
-    _remove_leftovers(path, size)
-    if not path.exists():
-        _make(workspace, micrographs, size, path, progress)
+    key = hashlib.sha256(f"{VERSION} {scaling.size} {scaling.settings}{seen}".encode()).hexdigest()
+    path = workspace.folder / "cache" / f"pixels-{scaling.size}-{key[:32]}.npy"
+    with first_alone():
+        _remove_leftovers(path, scaling.size)
+        if not path.exists():
+            _make(workspace, micrographs, scaling, path, progress)
     return np.load(path, mmap_mode="r")
 
 
 def _make(
-    workspace: Workspace, micrographs: Sequence[Micrograph], size: int, path: Path, progress: Progress
+    workspace: Workspace, micrographs: Sequence[Micrograph], scaling: Scaling, path: Path, progress: Progress
 ) -> None:
     """Workers decode the files; scaling is quick, and its module too heavy to load in each of them."""
     path.parent.mkdir(exist_ok=True)
-    draft = path.with_suffix(f".{os.getpid()}.part")
+    draft, size = path.with_suffix(f".{os.getpid()}.part"), scaling.size
     pixels = _file(draft, (len(micrographs), 3, size, size))
-    scaled = {channels: MVaEMaImageProcessor(size, channels) for channels in (1, 3)}
-    colour = False
+    colour = not scaling.grey
     progress.begin("preparing images", len(micrographs), "images")
     opened = engine.apply(partial(open_field, workspace.objects), micrographs, workspace.workers)
     for row, outcome in enumerate(opened):
         if outcome.result is None:
             raise PlanError(f"{outcome.item.name} can no longer be read", outcome.reason or "")
-        has_colour = outcome.result.ndim == 3
-        colour = colour or has_colour
-        pixels[row] = scaled[3 if has_colour else 1].preprocess(outcome.result, "np")["pixel_values"][0]
+        colour = colour or outcome.result.ndim == 3
+        pixels[row] = scaling.scale(outcome.result)
         progress.advance()
     progress.end()
     if not colour:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from transformers import PreTrainedModel
 
 from micrographia.recipe import TuneSection
-from micrographia.students.configuration import VisionConfig
 from micrographia.tune.collate import Text, Texts
 from micrographia.tune.corpus import require_learners
 from micrographia.tune.order import Order
@@ -80,10 +80,16 @@ def plan(
     recipe: TuneSection,
     locked: bool,
     precision: Precision,
+    pixels: tuple[int, ...],
 ) -> Plan:
-    """The plan of a run. Raises PlanError where there is nothing to learn from or to validate with."""
+    """The plan of a run; ``pixels`` (n, channels, size, size) is the shape of the images as the eye takes
+    them.
+
+    Raises PlanError where there is nothing to learn from or to validate with.
+    """
     require_learners(parts)
-    vision: VisionConfig = model.config.vision_config
+    with torch.no_grad():
+        image_tokens = model.encode_images(torch.zeros(1, *pixels[1:], dtype=model.dtype))[0].shape[1]
     labels, words = label_order(parts["train"], recipe), word_order(parts["train"], recipe)
     lengths = [text.length for image in texts for by_task in image.values() for text in by_task]
     return Plan(
@@ -95,9 +101,9 @@ def plan(
         untaught=untaught,
         tokens_median=float(np.median(lengths)),
         tokens_longest=max(lengths),
-        image_tokens=vision.tokens,
-        image_size=vision.image_size,
-        channels=vision.channels,
+        image_tokens=image_tokens,
+        image_size=pixels[2],
+        channels=pixels[1],
         parameters=model.num_parameters(),
         label_steps=math.prod(labels.rounds(recipe.labels.batch)) if locked else 0,
         steps=math.prod(words.rounds(recipe.batch)),
@@ -109,16 +115,19 @@ def plan(
 def label_order(images: Sequence[int], recipe: TuneSection) -> Order:
     """The order in which the eye sees the training images."""
     labels = recipe.labels
-    return Order(images, _epochs(labels.epochs, images, labels.batch, LABEL_STEPS), recipe.seed)
+    return Order(images, epochs_of(labels.epochs, images, labels.batch, LABEL_STEPS), recipe.seed)
 
 
 def word_order(images: Sequence[int], recipe: TuneSection) -> Order:
     """The order in which the student hears about the training images."""
-    return Order(images, _epochs(recipe.epochs, images, recipe.batch, WORD_STEPS), recipe.seed)
+    return Order(images, epochs_of(recipe.epochs, images, recipe.batch, WORD_STEPS), recipe.seed)
 
 
-def _epochs(asked: int | None, images: Sequence[int], batch: int, steps: int) -> int:
-    return max(FEWEST_EPOCHS, math.ceil(steps * batch / len(images))) if asked is None else asked
+def epochs_of(
+    asked: int | None, images: Sequence[int], batch: int, steps: int, fewest: int = FEWEST_EPOCHS
+) -> int:
+    """As many passes as are asked for, else as many as make about so many steps."""
+    return max(fewest, math.ceil(steps * batch / len(images))) if asked is None else asked
 
 
 def without_too_long(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -21,10 +21,9 @@ from micrographia.tune.corpus import Corpus
 from micrographia.tune.fit import Curve
 from micrographia.tune.labels import LabelSets, facts_by_micrograph, finding, label_sets, learn_labels
 from micrographia.tune.order import Plain
-from micrographia.tune.pixels import Pixels, prepare
+from micrographia.tune.pixels import Pixels, ours, prepare
 from micrographia.tune.plan import label_order, without_too_long
 from micrographia.tune.precision import Precision, choose_once
-from micrographia.tune.processes import first_alone
 from micrographia.workspace import Workspace
 
 VOCABULARY = 2000
@@ -51,8 +50,7 @@ class Run:
     def pixels(self) -> Pixels:
         """Every image at the size of the eye."""
         size = vision_of(self.recipe.setting, 1).image_size
-        with first_alone():
-            return prepare(self.workspace, self.corpus.micrographs, size, self.progress)
+        return prepare(self.workspace, self.corpus.micrographs, ours(size), self.progress)
 
     @cached_property
     def precision(self) -> Precision:
@@ -111,6 +109,8 @@ class Made:
     plan: str
     label_curve: Curve
     curve: Curve
+    demonstrations: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    """Of each image, by row, those that it was shown with."""
 
 
 def vision_of(setting: str, channels: int) -> VisionConfig:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from micrographia.engine import SILENT, Progress
-from micrographia.records import Conversation
 from micrographia.teach.generate import questions_asked
 from micrographia.teach.lexicon import class_words
 from micrographia.tune.card import CARD, Card, is_of
 from micrographia.tune.corpus import corpus_of
-from micrographia.tune.maemi import tune_maemi
 from micrographia.tune.mvaema import tune_mvaema
 from micrographia.tune.processes import is_first, require_shares, wait
 from micrographia.tune.run import Made, Run
+from micrographia.tune.sighted import tune_llava, tune_maemi
 from micrographia.workspace import Workspace
 
-FAMILIES: dict[str, Callable[[Run], Made]] = {"mvaema": tune_mvaema, "maemi": tune_maemi}
+FAMILIES: dict[str, Callable[[Run], Made]] = {
+    "mvaema": tune_mvaema,
+    "maemi": tune_maemi,
+    "llava": tune_llava,
+}
+DEMONSTRATIONS = "demonstrations.json"
+"""Beside the weights: of each image that was shown with others, their ids in order."""
 
 
 def tune(
@@ -43,18 +48,15 @@ def tune(
         training.mkdir(parents=True, exist_ok=True)
         run = Run(workspace, corpus, training, progress, say)
         made = FAMILIES[recipe.family](run)
+        ids = [m.id for m in corpus.micrographs]
+        shown = {ids[row]: [ids[other] for other in others] for row, others in made.demonstrations.items()}
         if is_first():
-            _save(folder, training, made, _card(run, made, fingerprint))
+            _save(folder, training, made, _card(run, made, fingerprint), shown)
     wait()
     if is_first():
         for left_behind in folder.parent.glob(f".{folder.name}-training-*"):
             shutil.rmtree(left_behind)
     return folder
-
-
-def _commonest_prompt(conversations: Sequence[Conversation], task: str, length: str) -> str:
-    prompts = Counter(c.prompt for c in conversations if c.task == task and c.length == length)
-    return min(prompts, key=lambda p: (-prompts[p], p)) if prompts else ""
 
 
 def _card(run: Run, made: Made, fingerprint: str) -> Card:
@@ -64,8 +66,9 @@ def _card(run: Run, made: Made, fingerprint: str) -> Card:
         fingerprint=fingerprint,
         classes=tuple(classes),
         class_texts=tuple(class_words(label) for label in classes),
-        category_question=_commonest_prompt(taught, "category", "short"),
-        caption_question=_commonest_prompt(taught, "caption", "long"),
+        category_question=corpus.commonest_prompt("category", "short"),
+        caption_question=corpus.commonest_prompt("caption", "long"),
+        demonstrations=max(map(len, made.demonstrations.values()), default=0),
         questions=questions_asked(taught),
         recipe=run.workspace.recipe.model_dump_json(exclude={"catalog", "workers"}),
         plan=made.plan,
@@ -78,11 +81,13 @@ def _card(run: Run, made: Made, fingerprint: str) -> Card:
     )
 
 
-def _save(folder: Path, training: Path, made: Made, card: Card) -> None:
+def _save(folder: Path, training: Path, made: Made, card: Card, shown: dict[str, list[str]]) -> None:
     """Written whole under another name, then put in place of what was there."""
     draft, old = training / "student", training / "replaced"
     made.model.save_pretrained(draft)
     made.processor.save_pretrained(draft)
+    if shown:
+        (draft / DEMONSTRATIONS).write_text(json.dumps(shown), encoding="utf-8")
     (draft / CARD).write_text(card.model_dump_json(indent=1), encoding="utf-8")
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)

@@ -58,7 +58,7 @@ def test_a_quick_try_still_has_every_block():
 
 
 def test_divisions_differ_in_what_is_bound_and_learn_the_same():
-    made = {f.division: f for f in neu.folds_of(tree(), neu.RECIPE, list(neu.SECTIONS), [3])}
+    made = {f.division: f for f in neu.folds_of(tree(), neu.TEACH, list(neu.SECTIONS), [3])}
     recipes = {name: parse(fold.recipe, name) for name, fold in made.items()}
     assert {n: (r.split.folds, r.split.bind_look_alikes) for n, r in recipes.items()} == {
         "blocks": (None, False),

@@ -1,6 +1,7 @@
 """Features of a locked eye stand for its pixels."""
 
 import numpy as np
+import pytest
 import torch
 
 from micrographia.tune.features import VIEWS, FeatureSight, PixelSight, laid_down, look
@@ -20,7 +21,7 @@ def test_the_eight_views_are_all_different():
 def test_features_are_what_the_eye_sees_in_that_view(tmp_path):
     student, pixels = tiny_student(), noise(20)
     rows = [0, 3, 19, 7, *range(8, 19)]
-    sight = look(student.vision, pixels, rows, tmp_path / "features", Counting())
+    sight = look(student.eval(), pixels, rows, tmp_path / "features", Counting())
     asked, views = [19, 3, 3, 8], [0, 1, 6, 3]
     given = sight(asked, views)
     with torch.no_grad():
@@ -32,7 +33,7 @@ def test_features_are_what_the_eye_sees_in_that_view(tmp_path):
 
 def test_loss_through_features_is_loss_through_pixels(tmp_path):
     student, pixels = tiny_student(), noise(4)
-    sight = look(student.vision, pixels, range(4), tmp_path, Counting())
+    sight = look(student.eval(), pixels, range(4), tmp_path, Counting())
     ids = torch.cat([questions(4), words(4, 5, seed=3), torch.full((4, 1), EOS)], dim=1)
     labels = ids.clone()
     labels[:, :5] = -100
@@ -48,17 +49,32 @@ def test_loss_through_features_is_loss_through_pixels(tmp_path):
 def test_what_was_looked_at_is_not_looked_at_again(tmp_path):
     student, pixels = tiny_student(), noise(5)
     progress = Counting()
-    first = look(student.vision, pixels, range(5), tmp_path, progress)
-    again = look(student.vision, pixels, range(5), tmp_path, progress)
+    first = look(student.eval(), pixels, range(5), tmp_path, progress)
+    again = look(student.eval(), pixels, range(5), tmp_path, progress)
     assert progress.tasks == {"looking at the images": 5}
     assert isinstance(again, FeatureSight)
     assert np.array_equal(first.tokens, again.tokens) and np.array_equal(first.cls, again.cls)
 
 
-def test_what_a_kill_left_half_written_is_written_anew(tmp_path):
-    student, pixels = tiny_student(), noise(5)
-    whole = look(student.vision, pixels, range(5), tmp_path / "whole", Counting())
-    look(student.vision, pixels, range(2), tmp_path / "half", Counting())
-    (tmp_path / "half" / "looked").unlink()
-    again = look(student.vision, pixels, range(5), tmp_path / "half", Counting())
+def test_what_a_kill_left_out_is_added_and_nothing_is_looked_at_twice(tmp_path):
+    student, pixels = tiny_student(), noise(20)
+
+    class Killed(Counting):
+        def advance(self, count=1, note=""):
+            raise KeyboardInterrupt
+
+    whole = look(student, pixels, range(20), tmp_path / "whole", Counting())
+    with pytest.raises(KeyboardInterrupt):
+        look(student, pixels, range(20), tmp_path / "half", Killed())
+    progress = Counting()
+    again = look(student, pixels, range(20), tmp_path / "half", progress)
+    assert progress.tasks == {"looking at the images": 4}
     assert np.array_equal(whole.tokens, again.tokens) and np.array_equal(whole.cls, again.cls)
+
+
+def test_fewer_views_take_less_room(tmp_path):
+    student, pixels = tiny_student(), noise(3)
+    every = look(student, pixels, range(3), tmp_path / "every", Counting())
+    one = look(student, pixels, range(3), tmp_path / "one", Counting(), views=1)
+    assert one.tokens.shape[1] == 1
+    assert np.array_equal(every.tokens[:, :1], one.tokens)

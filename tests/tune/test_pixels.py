@@ -12,7 +12,7 @@ from micrographia.errors import PlanError
 from micrographia.micrographs.display import open_display
 from micrographia.micrographs.ingest import ingest
 from micrographia.students.processor import MVaEMaImageProcessor
-from micrographia.tune.pixels import prepare
+from micrographia.tune.pixels import ours, prepare
 from micrographia.workspace import open_workspace
 from tests.tune.small import Counting
 
@@ -30,7 +30,7 @@ def prepared(workspace, micrographs=None, size=SIZE):
     """The pixels, and of how many images they had to be made."""
     progress = Counting()
     chosen = workspace.catalog.micrographs() if micrographs is None else micrographs
-    return prepare(workspace, chosen, size, progress), progress.tasks.get("preparing images", 0)
+    return prepare(workspace, chosen, ours(size), progress), progress.tasks.get("preparing images", 0)
 
 
 def cached(workspace):

@@ -30,7 +30,7 @@ TEXTS = [{"vqa": [text(3, 4)], "caption": [text(2, 6, 9, None)]}] * 12
 
 
 def planned(parts=PARTS, texts=TEXTS, left_out=(), untaught=0, recipe=RECIPE, locked=True):
-    return plan(parts, texts, left_out, untaught, tiny_student(), recipe, locked, PRECISION)
+    return plan(parts, texts, left_out, untaught, tiny_student(), recipe, locked, PRECISION, (12, 1, 64, 64))
 
 
 def test_counts_are_those_of_the_data_and_the_recipe():

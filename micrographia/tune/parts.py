@@ -1,0 +1,166 @@
+"""Eye and language model that a student with sight is joined from: our own, that learn here, or yours."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from transformers import (
+    MODEL_MAPPING,
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from micrographia.errors import PlanError
+from micrographia.students.prompts import in_colour, with_places
+from micrographia.students.vision import VisionEncoder
+from micrographia.tune.language import small_language_model
+from micrographia.tune.pixels import Pixels, Scaling, prepare
+from micrographia.tune.run import Run
+
+LONGEST = 256
+"""Tokens of a question and its answer that a small language model learns from, without its image's."""
+POSITIONS = 1024
+"""Tokens that a small language model can read: several images and what is said of them."""
+
+UNREADABLE = (OSError, ValueError, TypeError, KeyError, LookupError, RuntimeError, SafetensorError)
+
+
+@dataclass(frozen=True)
+class Eye:
+    """A vision encoder and what it takes."""
+
+    vision: PreTrainedModel
+    image_processor: Any
+    pixels: Pixels
+    learns: bool
+    """Whether it is our own, and learns labels before it is frozen."""
+    key: str = ""
+    """Of all that decides what it sees of these images, where it does not learn."""
+
+
+@dataclass(frozen=True)
+class Language:
+    """A language model and its words."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    longest: int
+    """Tokens of a question and its answer, without its image's."""
+    learns: bool
+    """Whether it is our own, and learns to speak before it is frozen."""
+
+
+def eye_of(run: Run) -> Eye:
+    """The recipe's. Raises PlanError for our own without labels to learn, and for a folder that holds
+    none."""
+    if run.recipe.vision_encoder is not None:
+        return _given_eye(run, _folder(run, run.recipe.vision_encoder, "tune.vision_encoder"))
+    if not run.labels_first:
+        raise PlanError(
+            "the eye is frozen while words are learned, and there are no labels to teach it by",
+            "give the training and validation images labels and leave tune.labels.epochs above 0, or give a "
+            "vision encoder that has learned, as tune.vision_encoder",
+        )
+    return Eye(VisionEncoder(run.vision), run.image_processor(), run.pixels, learns=True)
+
+
+def language_of(run: Run) -> Language:
+    """The recipe's. Raises PlanError for a folder that holds none."""
+    if run.recipe.language_model.folder is not None:
+        return _given_language(_folder(run, run.recipe.language_model.folder, "tune.language_model.folder"))
+    tokenizer = with_places(run.tokenizer())
+    model = small_language_model(tokenizer, POSITIONS)
+    model.generation_config.max_new_tokens = LONGEST // 2
+    return Language(model, tokenizer, LONGEST, learns=True)
+
+
+def _folder(run: Run, name: str, field: str) -> Path:
+    folder = run.workspace.folder / name  # an absolute name stays as it is
+    if not (folder / "config.json").is_file():
+        raise PlanError(f"{field} is {name!r}: there is no config.json in {folder}", "name a model's folder")
+    return folder
+
+
+def _given_eye(run: Run, folder: Path) -> Eye:
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        vision = _whole(MODEL_MAPPING[type(getattr(config, "vision_config", config))], folder)
+        image_processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
+        _take_whole_images(image_processor, getattr(vision.config, "image_size", None))
+        scaling = _scaling(image_processor)
+    except UNREADABLE as error:
+        raise _refused("tune.vision_encoder", folder, error) from error
+    pixels = prepare(run.workspace, run.corpus.micrographs, scaling, run.progress)
+    key = _key(vision, scaling.settings, *(m.id for m in run.corpus.micrographs))
+    return Eye(vision, image_processor, pixels, learns=False, key=key)
+
+
+def _key(model: PreTrainedModel, *rest: str) -> str:
+    digest = hashlib.sha256("\n".join(rest).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()[:32]
+
+
+def _take_whole_images(image_processor: Any, side: int | None) -> None:
+    """As our own eye has them: what stands at the edges of a micrograph is asked about too."""
+    if side is None:
+        crop = image_processor.crop_size or image_processor.size
+        side = crop.get("height") or crop["shortest_edge"]
+    image_processor.size = {"height": side, "width": side}
+    image_processor.do_center_crop = False
+
+
+def _scaling(image_processor: Any) -> Scaling:
+    def scale(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        pixels = image_processor([in_colour(image)], return_tensors="np")["pixel_values"][0]
+        return np.asarray(pixels, np.float32)
+
+    size = scale(np.zeros((64, 80), np.uint8)).shape[-1]
+    return Scaling(size, scale, grey=False, settings=image_processor.to_json_string())
+
+
+def _given_language(folder: Path) -> Language:
+    try:
+        model = _whole(AutoModelForCausalLM, folder)
+        tokenizer = with_places(AutoTokenizer.from_pretrained(folder, local_files_only=True))
+    except UNREADABLE as error:
+        raise _refused("tune.language_model.folder", folder, error) from error
+    model.resize_token_embeddings(max(len(tokenizer), model.config.get_text_config().vocab_size))
+    model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    if model.generation_config.max_new_tokens is None:
+        model.generation_config.max_new_tokens = LONGEST // 2
+    longest = model.config.get_text_config().max_position_embeddings
+    return Language(model, tokenizer, longest, learns=False)
+
+
+def _whole(kind: Any, folder: Path) -> PreTrainedModel:
+    """Raises ValueError where weights are missing: transformers only warns, and makes some up."""
+    model, report = kind.from_pretrained(
+        folder,
+        local_files_only=True,
+        use_safetensors=True,
+        dtype="auto" if torch.cuda.is_available() else torch.float32,
+        output_loading_info=True,
+    )
+    lacking = [*report["missing_keys"], *report["mismatched_keys"]]
+    if lacking:
+        raise ValueError(f"{len(lacking)} weights are missing or of another shape, {lacking[0]} among them")
+    return model
+
+
+def _refused(field: str, folder: Path, error: Exception) -> PlanError:
+    cause = " ".join(str(error).split())
+    return PlanError(f"{field}: {folder} cannot be loaded ({cause})", "name the folder of a whole model")
