@@ -6,7 +6,6 @@ Results go to stdout, all else (progress, remarks, errors) to stderr, so that ou
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -37,14 +36,7 @@ _WITHOUT_LAB = re.compile(rf"micrographia (?:{'|'.join(LAB_VERBS)})\b(?![^`]*--l
 
 def say(words: str, style: str = "") -> None:
     """A remark to the person at the terminal. Brackets in it are brackets, not markup."""
-    if not is_first():
-        return
     Console(stderr=True, highlight=False).print(words, style=style, markup=False, soft_wrap=True)
-
-
-def is_first() -> bool:
-    """Whether this process speaks: of several that ``accelerate launch`` starts, one does."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def say_nothing(words: str) -> None:
@@ -76,8 +68,5 @@ def at_work(lab: Path, quiet: bool) -> Iterator[tuple[Workspace, Progress]]:
     """The workspace and the progress of one verb."""
     from micrographia.workspace import open_workspace
 
-    with (
-        open_workspace(lab) as workspace,
-        shown_on(Console(stderr=True), quiet or not is_first()) as progress,
-    ):
+    with open_workspace(lab) as workspace, shown_on(Console(stderr=True), quiet) as progress:
         yield workspace, progress
