@@ -171,8 +171,22 @@ class TuneSection(Section):
     """Image-text matching loss (ITM)."""
     language: bool = True
     """Language-modelling loss on the answers (LM)."""
+    self_attention: bool = True
+    """Words see each other in the encoders of text (SA). This and the switches beside it, of losses and of
+    attention, are the ablations of mvaema, and of mvaema alone."""
+    cross_attention: bool = True
+    """Words see the image (CA). false: its answers are blind."""
+    causal_attention: bool = True
+    """The decoder has a self-attention of its own, causal all over (CSA). false: it has that of the encoders,
+    and reads the question both ways."""
     seed: int = 0
     """Of initial weights, order and views."""
+
+    @model_validator(mode="after")
+    def _answers_know_their_question(self) -> TuneSection:
+        if not (self.self_attention or self.causal_attention):
+            raise ValueError("self_attention and causal_attention are both false; one of them must be true")
+        return self
 
 
 class EvaluateSection(Section):

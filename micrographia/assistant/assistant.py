@@ -153,7 +153,7 @@ class Assistant:
         A probability is that of the class's name as the answer to the category question it was taught, among
         the names of all classes (``score_labels``), averaged over the eight ways to lay the image down,
         turned by quarters and mirrored: a micrograph has no up. Raises StudentError where it was taught no
-        classes, and for examples where it takes one image at a time.
+        classes, and for examples where it was not taught to be shown any.
         """
         rankings: list[Ranking] = []
         for start in range(0, len(images), IMAGES_AT_ONCE):
@@ -230,19 +230,23 @@ class Assistant:
         if shown is None:
             scores = self.model.score_labels(views, prompt, names)
         else:
-            asked = [row.repeat_interleave(len(VIEWS), 0) for row in self._after(shown)]
-            scores = self.model.score_labels(views, asked[0], names, *asked[1:])
+            prompts, mask = (row.repeat_interleave(len(VIEWS), 0) for row in self._after(shown))
+            examples = self.prepare([example.image for of_image in shown for example in of_image])
+            before = torch.arange(len(examples), device=views.device).view(count, -1)
+            asked = len(examples) + torch.arange(len(views), device=views.device)[:, None]
+            index = torch.cat([before.repeat_interleave(len(VIEWS), 0), asked], dim=1)
+            pixels = torch.cat([examples, views])
+            scores = self.model.score_labels(pixels, prompts, names, mask, image_index=index)
         probabilities = scores.double().exp().view(count, len(VIEWS), -1).mean(1)
         probabilities /= probabilities.sum(1, keepdim=True)
         return [self._ranked(row) for row in probabilities.tolist()]
 
-    def _after(self, shown: Sequence[Sequence[Example]]) -> tuple[Tensor, Tensor, Tensor]:
-        """Prompts (B, P) with the examples before the category question, their mask, and what is seen of the
-        examples (B, I, N, d)."""
+    def _after(self, shown: Sequence[Sequence[Example]]) -> tuple[Tensor, Tensor]:
+        """Prompts (B, P) with the examples before the category question, and their mask."""
         processor = self.processor
         if not isinstance(processor, MAEMIProcessor):
             raise StudentError(
-                "this student takes one image at a time", "ask without examples, or tune maemi or llava"
+                "this student was not taught to be shown examples", "ask without them, or tune maemi or llava"
             )
         question = self.card.category_question
         words = dict(zip(self.card.classes, self.card.class_texts, strict=True))
@@ -252,9 +256,8 @@ class Assistant:
         ]
         asked = processor.turn([IMAGE, question])
         padded = processor.padded([[*processor.opening, *row, *asked] for row in rows])
-        seen = self._look([example.image for examples in shown for example in examples])
         ids, mask = (padded[name].to(self.model.device) for name in ("input_ids", "attention_mask"))
-        return ids, mask, seen.view(len(shown), -1, *seen.shape[1:])
+        return ids, mask
 
     def _ranked(self, probabilities: list[float]) -> Ranking:
         pairs = zip(self.card.classes, probabilities, strict=True)

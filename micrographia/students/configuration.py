@@ -104,6 +104,9 @@ class MVaEMaConfig(PreTrainedConfig):
     ``key_size`` is the width of query, key and value in each head; ``projection_size`` that of the space
     in which images and texts are compared; ``initial_temperature`` where its learning starts. The ids of the
     special tokens are those that ``train_tokenizer`` gives.
+
+    Losses and attentions that are off are the paper's ablations (its tables 5 and 6). A loss that is off
+    leaves the weights that it alone trains as they began; an attention that is off has no weights.
     """
 
     model_type = "mvaema"
@@ -123,6 +126,15 @@ class MVaEMaConfig(PreTrainedConfig):
     itc: bool = True
     itm: bool = True
     lm: bool = True
+    self_attention: bool = True
+    """Both ways, in the two encoders of text. Without it no token of theirs sees another, and a text is the
+    mean of its tokens, where ``<cls>`` or ``<Encode>`` would know of none."""
+    cross_attention: bool = True
+    """Of the text to the image. Without it the text stack is blind: answers do not depend on the image, ITM
+    learns no more than how many pairs match, and ITC alone still reads the eye."""
+    causal_attention: bool = True
+    """The decoder's own. Without it the decoder goes through the self-attention of the encoders, and so reads
+    the question both ways; an answer's token still sees nothing that comes after it."""
     pad_token_id: int = 0
     eos_token_id: int = 1
     cls_token_id: int = 2
@@ -136,6 +148,11 @@ class MVaEMaConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
         if not (self.itc or self.itm or self.lm):
             raise StudentError("itc, itm and lm are all off", "switch on at least one of the three losses")
+        if not (self.self_attention or self.causal_attention):
+            raise StudentError(
+                "self_attention and causal_attention are both off: no answer could depend on its question",
+                "switch on one of the two",
+            )
 
     @classmethod
     def default(cls, vocab_size: int, **changes: Any) -> MVaEMaConfig:

@@ -25,6 +25,7 @@ from micrographia.errors import StudentError
 from micrographia.students import losses
 from micrographia.students.configuration import MVaEMaConfig
 from micrographia.students.scoring import ScoresLabels
+from micrographia.students.side_by_side import side_by_side
 from micrographia.students.text import KeyValue, TextStack
 from micrographia.students.vision import VisionEncoder
 
@@ -99,6 +100,13 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin, ScoresLab
         """Image tokens beside the prompts; what follows finds them in the cache."""
         return {"image_tokens": image_tokens}, {}
 
+    def shown_several(
+        self, prompt_ids: Tensor, image_tokens: Tensor, image_index: Tensor
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Tokens of each prompt's images side by side; what follows must be told again which are there."""
+        seen = tokens_of(image_tokens, image_index)
+        return seen, seen
+
     @can_return_tuple
     def forward(
         self,
@@ -111,6 +119,7 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin, ScoresLab
         itc_attention_mask: Tensor | None = None,
         groups: Tensor | None = None,
         image_tokens: Tensor | None = None,
+        image_attention_mask: Tensor | None = None,
         image_cls: Tensor | None = None,
         position_ids: Tensor | None = None,
         past_key_values: EncoderDecoderCache | DynamicCache | None = None,
@@ -120,18 +129,20 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin, ScoresLab
         """Losses where ``labels`` or ``itc_input_ids`` are given, otherwise the next token's logits.
 
         ``pixel_values`` (B, C, H, W), each encoded once. ``input_ids`` (T, L): T >= B rows of question,
-        ``<Decode>``, answer, ``<EOS>``; row t is about image ``image_index[t]``, or image t without it.
+        ``<Decode>``, answer, ``<EOS>``; row t is about image ``image_index[t]``, or image t without it, or
+        about several: ``image_index`` (T, I) has them in their order, filled up with ``NO_IMAGE``.
         ``labels`` (T, L): the ids again, ``losses.IGNORED`` on all but the answer and its ``<EOS>``.
         ``itc_input_ids`` (B, K): one plain text for each image, without special tokens; ITC and ITM need
         it. ``groups`` (B,) whole numbers: images whose texts may be true of each other.
         ``image_tokens`` (B, N, d), and for ITC and ITM ``image_cls`` (B, d), stand for ``pixel_values`` that
-        have been encoded before.
+        have been encoded before. Tokens of several images that stand ``side_by_side`` already bring their
+        ``image_attention_mask`` (T, I N) instead of an index.
 
         Raises ``StudentError`` for images or texts of a size that the student was not made for.
         """
         cache = _paired(past_key_values, use_cache)
         parts: dict[str, Tensor] = {}
-        if cache is not None and cache.is_updated:
+        if cache is not None and cache.get_seq_length():
             image = [(layer.keys, layer.values) for layer in cache.cross_attention_cache.layers]
         else:
             if pixel_values is not None:
@@ -142,17 +153,29 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin, ScoresLab
             image = self.text.remember(image_tokens)
             if itc_input_ids is not None and (self.config.itc or self.config.itm):
                 parts |= self._compare(image_cls, image, itc_input_ids, itc_attention_mask, groups)
-            image = _kept(image if image_index is None else rows_of(image, image_index), cache)
+            if image_index is not None:
+                image, image_attention_mask = self._of_texts(image, image_tokens, image_index)
+            image = _kept(image, cache)
         if input_ids is None or (labels is not None and not self.config.lm):
-            nothing = None if labels is None else 0 * image[0][0].sum()  # a batch with nothing to compare
+            nothing = None if labels is None else 0 * self.log_temperature  # a batch with nothing to compare
             return MVaEMaOutput(loss=_total(parts) if parts else nothing, **parts)
-        hidden = self.text.decode(input_ids, attention_mask, position_ids, image, cache)
+        image_mask = _visible(image_attention_mask, len(input_ids))
+        hidden = self.text.decode(input_ids, attention_mask, position_ids, image, image_mask, cache)
         if labels is None:
             logits = self.text.logits(hidden[:, -logits_to_keep:])
             return MVaEMaOutput(loss=_total(parts), **parts, logits=logits, past_key_values=cache)
         answer = labels[:, 1:] != losses.IGNORED
         parts["lm"] = losses.language_loss(self.text.logits(hidden[:, :-1][answer]), labels[:, 1:][answer])
         return MVaEMaOutput(loss=_total(parts), **parts)
+
+    def _of_texts(
+        self, image: list[KeyValue], image_tokens: Tensor, image_index: Tensor
+    ) -> tuple[list[KeyValue], Tensor | None]:
+        """Keys and values for each text, and which of its image tokens are there; None where all are."""
+        if image_index.ndim == 1:
+            return rows_of(image, image_index), None
+        tokens, mask = side_by_side(image_tokens, image_index)
+        return self.text.remember(tokens), mask
 
     def _compare(
         self,
@@ -179,7 +202,7 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin, ScoresLab
         if pairs is not None:
             images, texts, labels = pairs
             ids, mask = self._headed(self.config.encode_token_id, input_ids[texts], mask[texts])
-            fused = self.text.encode(ids, mask, rows_of(image, images))[:, 0]
+            fused = self.text.summary(ids, mask, rows_of(image, images))
             parts["itm"] = losses.matching_loss(self.match(fused).squeeze(1), labels)
         return parts
 
@@ -190,7 +213,7 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin, ScoresLab
                 self.log_temperature.clamp_(math.log(COLDEST), math.log(HOTTEST))
         ids, mask = self._headed(self.config.cls_token_id, input_ids, attention_mask)
         images = F.normalize(self.project_image(image_cls), dim=-1)
-        texts = F.normalize(self.project_text(self.text.encode(ids, mask)[:, 0]), dim=-1)
+        texts = F.normalize(self.project_text(self.text.summary(ids, mask)), dim=-1)
         return images @ texts.T / self.log_temperature.exp()
 
     def _headed(self, token: int, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -209,17 +232,33 @@ class MVaEMaForConditionalGeneration(PreTrainedModel, GenerationMixin, ScoresLab
         """``transformers``' own ``generate``; the images are encoded once, before any beam is split.
 
         ``inputs`` or ``input_ids`` are questions, each closed by ``<Decode>`` and padded on the left;
-        ``image_index`` says which image each is about, as in ``forward``.
+        ``image_index`` says which image or images each is about, as in ``forward``.
         """
         if pixel_values is not None:
-            tokens = self.look(pixel_values)
-            kwargs["image_tokens"] = tokens if image_index is None else tokens[image_index]
+            kwargs["image_tokens"] = self.look(pixel_values)
+        if image_index is not None and "image_tokens" in kwargs:
+            kwargs |= tokens_of(kwargs["image_tokens"], image_index)
         return super().generate(inputs, *args, **kwargs)
 
 
 def rows_of(image: list[KeyValue], index: Tensor) -> list[KeyValue]:
     """Keys and values of the images ``index``, one for each row of text."""
     return [(key[index], value[index]) for key, value in image]
+
+
+def tokens_of(image_tokens: Tensor, image_index: Tensor) -> dict[str, Tensor]:
+    """What ``forward`` takes in place of images and their index: the image tokens of each text."""
+    if image_index.ndim == 1:
+        return {"image_tokens": image_tokens[image_index]}
+    tokens, mask = side_by_side(image_tokens, image_index)
+    return {"image_tokens": tokens, "image_attention_mask": mask}
+
+
+def _visible(mask: Tensor | None, rows: int) -> Tensor | None:
+    """``mask`` (T, N) for ``rows`` texts, several for each of its rows; None where nothing is hidden."""
+    if mask is None or mask.all():
+        return None
+    return mask.bool().repeat_interleave(rows // len(mask), 0)
 
 
 def _kept(image: list[KeyValue], cache: EncoderDecoderCache | None) -> list[KeyValue]:

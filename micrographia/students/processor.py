@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,13 @@ from transformers.processing_utils import ProcessorMixin
 
 from micrographia.errors import StudentError
 from micrographia.micrographs.display import to_display
+from micrographia.students.side_by_side import NO_IMAGE
 
 Picture = Image.Image | NDArray[Any]
 """A PIL image, or an array (rows, columns), (rows, columns, 1), (rows, columns, 3) or (rows, columns, 4)."""
 
+
+PICTURE = (Image.Image, np.ndarray)
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue in the grey of a colour image (ITU-R BT.601)."""
@@ -46,7 +50,7 @@ class MVaEMaImageProcessor(BaseImageProcessor):
         self, images: Picture | Sequence[Picture], return_tensors: str | None = "pt", **_: Any
     ) -> BatchFeature:
         """``pixel_values`` (B, channels, image_size, image_size). Raises ``StudentError`` for odd arrays."""
-        pictures = [images] if isinstance(images, (Image.Image, np.ndarray)) else images
+        pictures = [images] if isinstance(images, PICTURE) else images
         prepared = np.stack([self._prepare(picture) for picture in pictures])
         return BatchFeature({"pixel_values": prepared}, tensor_type=return_tensors)
 
@@ -130,21 +134,32 @@ class MVaEMaProcessor(Speaks, ProcessorMixin):
 
     def __call__(
         self,
-        images: Picture | Sequence[Picture] | None = None,
+        images: Picture | Sequence[Picture | Sequence[Picture]] | None = None,
         text: str | Sequence[str] | None = None,
         return_tensors: str = "pt",
         **_: Any,
     ) -> BatchFeature:
         """``pixel_values`` of the images, ``input_ids`` and ``attention_mask`` of the questions.
 
-        Questions are closed by ``<Decode>`` and padded on the left, always; what else the processors of
-        ``transformers`` may be told (padding, truncation ...) changes nothing.
+        A question about several images has a list of them among ``images``; ``image_index`` (T, I) then says
+        which they are. Questions are closed by ``<Decode>`` and padded on the left, always; what else the
+        processors of ``transformers`` may be told (padding, truncation ...) changes nothing.
+
+        Raises ``StudentError`` where lists of images and questions are not as many, or a list is empty.
         """
         data: dict[str, Any] = {}
+        questions = [text] if isinstance(text, str) else text
         if images is not None:
-            data |= self.image_processor.preprocess(images, return_tensors=return_tensors)
-        if text is not None:
-            questions = [text] if isinstance(text, str) else text
+            pictures, counts = _flat(images)
+            if counts and (0 in counts or (questions is not None and len(questions) != len(counts))):
+                raise StudentError(
+                    f"lists of {counts} images for {questions}",
+                    "give one list for each question, with one image or more",
+                )
+            data |= self.image_processor.preprocess(pictures, return_tensors=return_tensors)
+            if counts:
+                data |= BatchFeature({"image_index": _index(counts)}, tensor_type=return_tensors)
+        if questions is not None:
             rows = [self.question(question) for question in questions]
             data |= self.tokenizer.pad(
                 {"input_ids": rows}, padding_side="left", return_tensors=return_tensors
@@ -158,3 +173,18 @@ class MVaEMaProcessor(Speaks, ProcessorMixin):
     def question(self, text: str) -> list[int]:
         """The ids of a question, closed by ``<Decode>``."""
         return [*self.words(text), self.tokenizer.bos_token_id]
+
+
+def _flat(images: Picture | Sequence[Picture | Sequence[Picture]]) -> tuple[list[Picture], list[int]]:
+    """The images one after another, and how many each list has; nothing where there are no lists."""
+    several = [images] if isinstance(images, PICTURE) else list(images)
+    rows = [[row] if isinstance(row, PICTURE) else list(row) for row in several]
+    lists = not all(isinstance(row, PICTURE) for row in several)
+    return [picture for row in rows for picture in row], [len(row) for row in rows] if lists else []
+
+
+def _index(counts: Sequence[int]) -> list[list[int]]:
+    """Numbers of so many images each, one after another; rows are filled up with ``NO_IMAGE``."""
+    numbers = count()
+    rows = [list(islice(numbers, images)) for images in counts]
+    return [row + [NO_IMAGE] * (max(counts) - len(row)) for row in rows]

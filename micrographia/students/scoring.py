@@ -36,6 +36,15 @@ class ScoresLabels:
         """What ``forward`` is given to see, beside the prompts, and beside what follows them with a cache."""
         raise NotImplementedError
 
+    def shown_several(
+        self, prompt_ids: Tensor, image_tokens: Tensor, image_index: Tensor
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The same of prompts about several images, prompt t about those of ``image_index[t]`` (T, I).
+
+        Here one after another in the order of reading, as prompts with places for images take them.
+        """
+        return self.shown(prompt_ids, image_tokens[image_index[image_index >= 0]])
+
     @torch.no_grad()
     def score_labels(
         self,
@@ -43,7 +52,7 @@ class ScoresLabels:
         prompt_ids: Tensor,
         label_ids: Tensor,
         prompt_mask: Tensor | None = None,
-        tokens_before: Tensor | None = None,
+        image_index: Tensor | None = None,
     ) -> Tensor:
         """Log-probability (B, K) of each of K class texts, given the image and the question.
 
@@ -52,27 +61,30 @@ class ScoresLabels:
 
         ``prompt_ids`` is one question (P,) for all images or (B, P) padded on the left, with ``prompt_mask``;
         it is closed as the student's processor closes questions. ``label_ids`` (K, L), each ending in
-        ``<EOS>``, padded on the right with ``<pad>``. Where other images stand in the prompt before the one
-        that is asked about, ``tokens_before`` (B, I, N, d) are what was seen of them. The question is read
-        once for each image; images are taken so many at a time that ``LOGITS_AT_ONCE`` holds.
+        ``<EOS>``, padded on the right with ``<pad>``. The question is read once for each image; images are
+        taken so many at a time that ``LOGITS_AT_ONCE`` holds. With ``image_index`` (B, I) question b is about
+        several of the images, in this order, filled up with ``NO_IMAGE``; each is looked at once.
         """
-        prompts = prompt_ids.expand(len(pixel_values), -1)
+        prompts = prompt_ids.expand(len(pixel_values if image_index is None else image_index), -1)
         mask = torch.ones_like(prompts) if prompt_mask is None else prompt_mask.expand_as(prompts)
         vocabulary = self.config.get_text_config().vocab_size
         step = max(1, LOGITS_AT_ONCE // (label_ids.numel() * vocabulary))
+        looked = None if image_index is None else self.look(pixel_values)
         scores = []
-        for start in range(0, len(prompts), step):
-            part = slice(start, start + step)
-            tokens = self.look(pixel_values[part])
-            if tokens_before is not None:
-                tokens = torch.cat([tokens_before[part], tokens[:, None]], dim=1).flatten(0, 1)
-            scores.append(self._likelihoods(tokens, prompts[part], mask[part], label_ids))
+        for rows in (slice(i, i + step) for i in range(0, len(prompts), step)):
+            if image_index is None or looked is None:
+                seen = self.shown(prompts[rows], self.look(pixel_values[rows]))
+            else:
+                seen = self.shown_several(prompts[rows], looked, image_index[rows])
+            scores.append(self._likelihoods(seen, prompts[rows], mask[rows], label_ids))
         return torch.cat(scores).log_softmax(1)
 
-    def _likelihoods(self, image_tokens: Tensor, prompts: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+    def _likelihoods(
+        self, seen: tuple[dict[str, Any], dict[str, Any]], prompts: Tensor, mask: Tensor, labels: Tensor
+    ) -> Tensor:
         """Summed log-likelihood (B, K) of each label after each prompt."""
         student: Any = self
-        first_seen, then_seen = self.shown(prompts, image_tokens)
+        first_seen, then_seen = seen
         asked = student(
             input_ids=prompts, attention_mask=mask, use_cache=True, logits_to_keep=1, **first_seen
         )

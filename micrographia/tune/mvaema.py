@@ -70,4 +70,7 @@ def _config(recipe: TuneSection, processor: MVaEMaProcessor, vision: VisionConfi
         itc=recipe.contrastive,
         itm=recipe.matching,
         lm=recipe.language,
+        self_attention=recipe.self_attention,
+        cross_attention=recipe.cross_attention,
+        causal_attention=recipe.causal_attention,
     )

@@ -80,8 +80,8 @@ def test_the_table_has_both_ways_and_their_difference_and_what_was_shown_is_reco
     )
 
 
-def test_a_student_of_one_image_says_that_it_takes_no_examples(workspace):
+def test_a_student_that_was_not_taught_with_examples_says_so(workspace):
     assistant = Assistant.load(workspace.student_folder())
     image = np.zeros((64, 64), np.uint8)
-    with pytest.raises(StudentError, match="takes one image at a time"):
+    with pytest.raises(StudentError, match="not taught to be shown examples"):
         assistant.classify([image], [[Example(image, assistant.card.classes[0])]])

@@ -242,6 +242,25 @@ def test_scores_are_the_likelihoods_of_the_whole_answers():
     torch.testing.assert_close(scores, expected.log_softmax(1), atol=1e-5, rtol=1e-5)
 
 
+def test_scores_of_prompts_about_several_images():
+    model, images = maemi(), pictures(3)
+    ids = prompts(2, places=((0, 0), (0, 4), (1, 2)))
+    names = torch.tensor([[5, 6, 2], [7, 2, 0]])
+    index = torch.tensor([[2, 0], [1, -1]])
+    expected = torch.cat(
+        [
+            model.score_labels(images, ids[row : row + 1], names, image_index=index[row : row + 1])
+            for row in range(2)
+        ]
+    )
+    scores = model.score_labels(images, ids, names, image_index=index)
+    torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-5)
+    first = [logits(model, torch.cat([ids[:1], name[None, :2]], 1), images[[2, 0]]) for name in names]
+    told = [one.log_softmax(-1)[0, -3:] for one in first]
+    by_hand = torch.stack([told[0][0, 5] + told[0][1, 6] + told[0][2, 2], told[1][0, 7] + told[1][1, 2]])
+    torch.testing.assert_close(scores[0], by_hand.log_softmax(0), atol=1e-5, rtol=1e-5)
+
+
 def test_an_embedding_is_the_eye_s_cls():
     model, images = maemi(), pictures(2)
     with torch.no_grad():

@@ -11,7 +11,10 @@ from micrographia.micrographs.display import to_display
 from micrographia.micrographs.limits import Limits
 from micrographia.micrographs.read import decode
 from micrographia.students.processor import MVaEMaImageProcessor, MVaEMaProcessor, eight_bits
+from micrographia.students.side_by_side import NO_IMAGE
 from micrographia.students.tokens import train_tokenizer
+
+from .tiny import tiny_student
 
 TEXTS = ["What is it?", "How wide are the particles, in µm?", "They are 3.5 µm wide.", "Round particles."] * 2
 
@@ -141,6 +144,32 @@ def test_one_image_and_one_question(processor):
     assert len(made["input_ids"]) == 1
     several = processor(images=[ramp(), ramp(50, 60), Image.fromarray(ramp(9, 7))], text=TEXTS[:3])
     assert several["pixel_values"].shape == (3, 1, 64, 64)
+
+
+def test_lists_of_images_belong_to_their_questions(processor):
+    pictures = [ramp(), ramp(50, 60), Image.fromarray(ramp(9, 7))]
+    made = processor(images=[pictures[:2], pictures[2:]], text=TEXTS[:2])
+    assert made["image_index"].tolist() == [[0, 1], [2, NO_IMAGE]]
+    flat = processor(images=pictures)
+    assert torch.equal(made["pixel_values"], flat["pixel_values"])
+    assert "image_index" not in flat
+    mixed = processor(images=[pictures[0], tuple(pictures[1:])], text=TEXTS[:2])
+    assert mixed["image_index"].tolist() == [[0, NO_IMAGE], [1, 2]]
+    assert processor(images=[pictures], text="What is it?")["image_index"].tolist() == [[0, 1, 2]]
+
+
+def test_lists_of_images_that_fit_no_questions_are_refused(processor):
+    for images, texts in (([[ramp()], []], TEXTS[:2]), ([[ramp(), ramp()]], TEXTS[:2])):
+        with pytest.raises(StudentError, match="one list for each question"):
+            processor(images=images, text=texts)
+
+
+def test_a_question_about_two_images_is_answered(processor):
+    student = tiny_student(vocab_size=len(processor.tokenizer))
+    asked = processor(images=[[ramp(), ramp()[::-1]], [ramp()]], text=TEXTS[:2])
+    answers = processor.said(student.generate(**asked, max_new_tokens=6), asked["input_ids"])
+    alone = processor(images=ramp(), text=TEXTS[1])
+    assert answers[1] == processor.said(student.generate(**alone, max_new_tokens=6), alone["input_ids"])[0]
 
 
 def test_answers_close_with_eos_and_pad_on_the_right(processor):

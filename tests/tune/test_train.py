@@ -244,6 +244,17 @@ def test_without_labels_first_the_eye_learns_with_the_words(copy):
     assert card.label_curve == () and "learns together with the words" in card.plan
 
 
+def test_a_student_learns_without_some_of_its_attentions(tuned, copy):
+    off = "  cross_attention: false\n  causal_attention: false\n"
+    (copy / RECIPE_FILE).write_text(RECIPE + off, encoding="utf-8")
+    assert tune_again(copy) == LEARNING
+    student = AutoModelForImageTextToText.from_pretrained(copy / "students" / "small")
+    switches = student.config.self_attention, student.config.cross_attention, student.config.causal_attention
+    assert switches == (True, False, False)
+    gone = weights(tuned[0]).keys() - weights(copy).keys()
+    assert {name.split(".")[3].removeprefix("norm_") for name in gone} == {"cross", "causal"}
+
+
 def test_without_conversations_there_is_nothing_to_learn(tmp_path):
     with open_workspace(Workspace.create(tmp_path, RECIPE).folder) as workspace:
         with pytest.raises(PlanError, match="micrographia teach"):
