@@ -29,6 +29,7 @@ FLOORS = [
     ["evaluate"],
     ["serve"],
     ["cli"],
+    ["__main__"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 """Rooms on one floor never import each other, and nothing from a floor above. ``recipes`` is data."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from micrographia.engine import Progress
 from micrographia.students.views import VIEWS, dihedral
 from micrographia.tune.pixels import Pixels
+from micrographia.tune.processes import first_alone
 
 IMAGES_AT_ONCE = 16
 
@@ -80,12 +81,13 @@ def look(
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.npy" for name in ("tokens", "cls", "seen")]
-    if not paths[-1].exists():
-        _make_empty(eye, pixels, views, paths)
-    tokens, cls, seen = (np.load(path, mmap_mode="r+") for path in paths)
-    new = [row for row in rows if not seen[row]]
-    if new:
-        _write(eye, pixels, new, (tokens, cls, seen), progress)
+    with first_alone():
+        if not paths[-1].exists():
+            _make_empty(eye, pixels, views, paths)
+        tokens, cls, seen = (np.load(path, mmap_mode="r+") for path in paths)
+        new = [row for row in rows if not seen[row]]
+        if new:
+            _write(eye, pixels, new, (tokens, cls, seen), progress)
     return FeatureSight(*(np.load(path, mmap_mode="r") for path in paths[:2]))
 
 

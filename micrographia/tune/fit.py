@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import shutil
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 from transformers import (
     EarlyStoppingCallback,
     PreTrainedModel,
@@ -27,10 +29,11 @@ from transformers.utils import logging
 
 from micrographia.engine import Progress
 from micrographia.errors import PlanError
-from micrographia.tune.checkpoint import read_trained, write_trained
+from micrographia.tune.checkpoint import read_learning, read_trained, write_learning, write_trained
 from micrographia.tune.muon import Muon
 from micrographia.tune.order import Draw, Order, Plain
 from micrographia.tune.precision import Precision
+from micrographia.tune.processes import are_sharding, first_alone, my_share, shard, stand_alone, wait
 
 Collate = Callable[[Sequence[Draw]], Mapping[str, Any]]
 Curve = list[dict[str, float]]
@@ -56,11 +59,13 @@ class Stage:
 
     name: str
     batch: int
-    """Images a step."""
+    """Images a step, of all processes together."""
     learning_rate: float
     """Highest rate of the matrices; it rises for a tenth of the steps, then falls along a cosine."""
     patience: int | None = None
     """Evaluations without progress after which the rate is halved; three times as many end the stage."""
+    shared: bool = True
+    """Whether several processes share the images of a step; or each takes all of them, and they end alike."""
 
 
 def fit(
@@ -80,7 +85,8 @@ def fit(
     images in the same views as a run that was never stopped. Evaluates and saves once a round. Raises
     PlanError where the validation loss was never a number.
     """
-    newest = newest_checkpoint(folder)
+    with first_alone():
+        newest = newest_checkpoint(folder)
     if newest is not None and (state := _state(newest)) and _is_over(state):
         _require_a_best(state, stage)
         best = folder / f"checkpoint-{state.best_global_step or state.global_step}"
@@ -88,19 +94,23 @@ def fit(
         return _curve(state)
     logging.disable_progress_bar()  # those of saving would run through ours
     arguments = _arguments(stage, folder, *training.rounds(stage.batch), training.seed, precision)
+    # What FSDP has cut up stays so: it gets a copy.
+    learner = copy.deepcopy(model) if stage.shared and are_sharding() else model
     trainer = PartsTrainer(
-        model=model,
+        stage.shared,
+        model=learner,
         args=arguments,
         train_dataset=training,
         eval_dataset=validation,
         data_collator=collate,
         callbacks=[_Bar(progress, stage.name), *_stopping(stage), *callbacks],
-        optimizers=(Muon(model, OTHERS_RATE * stage.learning_rate, stage.learning_rate), None),
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     trainer.train(resume_from_checkpoint=newest and str(newest))
     _require_a_best(trainer.state, stage)
+    if learner is not model:
+        read_trained(model, Path(trainer.state.best_model_checkpoint))
     return _curve(trainer.state)
 
 
@@ -154,7 +164,6 @@ def _arguments(
         max_steps=steps * rounds,
         per_device_train_batch_size=stage.batch,
         per_device_eval_batch_size=stage.batch,
-        train_sampling_strategy="sequential",  # the order is in the data set, so that it survives a kill
         learning_rate=stage.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=round(WARM_UP * steps * rounds),
@@ -213,7 +222,8 @@ class PartsTrainer(Trainer):
     Of the model its checkpoints hold what is trained, alone.
     """
 
-    def __init__(self, **arguments: Any) -> None:
+    def __init__(self, shared: bool, **arguments: Any) -> None:
+        self.shared = shared
         super().__init__(**arguments)
         self._parts: dict[str, list[torch.Tensor]] = {}
 
@@ -231,9 +241,53 @@ class PartsTrainer(Trainer):
                 self._parts.setdefault(part, []).append(value.detach())
         return (loss, outputs) if return_outputs else loss
 
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        if self.args.should_save:
-            write_trained(self.model, Path(output_dir or self.args.output_dir))
+    def create_accelerator_and_postprocess(self) -> None:
+        """How processes divide the model; accelerate read what was asked for from the environment."""
+        super().create_accelerator_and_postprocess()
+        self.is_fsdp_enabled = self.shared and are_sharding()
+        if self.is_fsdp_enabled:
+            shard(self.accelerator)
+        elif not self.shared:
+            stand_alone(self.accelerator)
+
+    def compute_loss_context_manager(self) -> Any:
+        """Autocast, which accelerate leaves to FSDP."""
+        contexts = super().compute_loss_context_manager()
+        contexts.enter_context(self.accelerator.autocast())
+        return contexts
+
+    def create_optimizer(self, model: nn.Module | None = None) -> None:
+        """Muon; FSDP wants it to be made here."""
+        rate = self.args.learning_rate
+        self.optimizer = Muon(self.model, OTHERS_RATE * rate, rate)
+
+    def get_train_dataloader(self) -> DataLoader[Draw]:
+        """Batch after batch: the order is in the data set, so that it survives a kill."""
+        collate = self.data_collator
+        return self._loader(self.train_dataset, (lambda d: collate(my_share(d))) if self.shared else collate)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Draw]:
+        """All of the validation for every process: its last batch makes no even shares."""
+        return self._loader(self.eval_dataset, self.data_collator)
+
+    def _loader(self, draws: Dataset[Draw], collate: Collate) -> DataLoader[Draw]:
+        batch, pin = self.args.per_device_train_batch_size, self.args.dataloader_pin_memory
+        return DataLoader(draws, batch, collate_fn=collate, pin_memory=pin)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """What is trained, alone."""
+        write_trained(self.model, Path(output_dir or self.args.output_dir))
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        write_learning(self.optimizer, self.lr_scheduler, Path(output_dir))
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        wait()  # each has its own; the file that says that the checkpoint is whole comes after all of them
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            read_learning(self.optimizer, self.lr_scheduler, Path(checkpoint))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         read_trained(model or self.model, Path(resume_from_checkpoint))

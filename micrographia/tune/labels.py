@@ -202,7 +202,7 @@ def learn_labels(
     amounts = torch.from_numpy(sets.amounts[training.images])
     model.encoder.settle(some_at_a_time(pixels, training.images), amounts)
     curve = fit(
-        Stage("learning labels", stage.batch, stage.learning_rate),
+        Stage("learning labels", stage.batch, stage.learning_rate, shared=False),
         model,
         training,
         validation,

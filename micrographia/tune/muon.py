@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from micrographia.tune.processes import placed_like, whole
+
 SMALLEST_SIDE = 16
 """A matrix with a shorter side has too few directions to balance: grey levels in, a few labels out."""
 
@@ -61,9 +63,10 @@ class Muon(torch.optim.Optimizer):
         if not state:
             state["mean"] = torch.zeros_like(gradient)
         mean = state["mean"].lerp_(gradient, 1 - momentum)
-        ahead = gradient.lerp(mean, momentum).flatten(1)  # Nesterov
-        rows, columns = ahead.shape
-        return (max(1, rows / columns) ** 0.5 * orthogonal(ahead)).view_as(gradient)
+        ahead = whole(gradient.lerp(mean, momentum))  # Nesterov; what is orthogonal is no part of a matrix
+        rows, columns = ahead.flatten(1).shape
+        change = max(1, rows / columns) ** 0.5 * orthogonal(ahead.flatten(1))
+        return placed_like(change.view_as(ahead), gradient)
 
     @staticmethod
     def _adam(

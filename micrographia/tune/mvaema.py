@@ -14,11 +14,13 @@ from micrographia.tune.fit import Curve, Stage, fit
 from micrographia.tune.order import Plain
 from micrographia.tune.pixels import some_at_a_time
 from micrographia.tune.plan import plan, with_texts, word_order
+from micrographia.tune.processes import require_one
 from micrographia.tune.run import Made, Run
 
 
 def tune_mvaema(run: Run) -> Made:
     """Raises PlanError where the data do not suffice."""
+    require_one("MVaEMa compares the images of a step with one another")
     recipe = run.recipe
     processor = MVaEMaProcessor(run.image_processor(), run.tokenizer())
     locked = run.labels_first

@@ -20,6 +20,7 @@ from micrographia.errors import PlanError
 from micrographia.micrographs.field import open_field
 from micrographia.records import Micrograph
 from micrographia.students.processor import MVaEMaImageProcessor
+from micrographia.tune.processes import first_alone
 from micrographia.workspace import Workspace
 
 Pixels: TypeAlias = NDArray[np.float16]
@@ -68,9 +69,10 @@ def prepare(
     seen = " ".join(f"{m.id} {m.field} {m.burnt_in}" for m in micrographs)
     key = hashlib.sha256(f"{VERSION} {scaling.size} {scaling.settings}{seen}".encode()).hexdigest()
     path = workspace.folder / "cache" / f"pixels-{scaling.size}-{key[:32]}.npy"
-    _remove_leftovers(path, scaling.size)
-    if not path.exists():
-        _make(workspace, micrographs, scaling, path, progress)
+    with first_alone():
+        _remove_leftovers(path, scaling.size)
+        if not path.exists():
+            _make(workspace, micrographs, scaling, path, progress)
     return np.load(path, mmap_mode="r")
 
 

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import torch
 
+from micrographia.tune.processes import first_alone
+
 PAYS = 1.5
 """bfloat16 loses digits; it has to be this many times faster to be chosen."""
 
@@ -30,12 +32,13 @@ def choose_once(path: Path) -> Precision:
 
     A training that goes on after a kill so goes on in the arithmetic in which it began.
     """
-    if path.exists():
-        return Precision(**json.loads(path.read_text(encoding="utf-8")))
-    precision, draft = choose(), path.with_suffix(".part")
-    draft.write_text(json.dumps(precision._asdict()), encoding="utf-8")
-    draft.replace(path)
-    return precision
+    with first_alone():
+        if path.exists():
+            return Precision(**json.loads(path.read_text(encoding="utf-8")))
+        precision, draft = choose(), path.with_suffix(".part")
+        draft.write_text(json.dumps(precision._asdict()), encoding="utf-8")
+        draft.replace(path)
+        return precision
 
 
 def choose() -> Precision:

@@ -13,6 +13,7 @@ from micrographia.teach.lexicon import class_words
 from micrographia.tune.card import CARD, Card, is_of
 from micrographia.tune.corpus import corpus_of
 from micrographia.tune.mvaema import tune_mvaema
+from micrographia.tune.processes import is_first, require_shares, wait
 from micrographia.tune.run import Made, Run
 from micrographia.tune.sighted import tune_llava, tune_maemi
 from micrographia.workspace import Workspace
@@ -37,19 +38,24 @@ def tune(
     ``fold`` is for a cross-validation. ``say`` is given the plan, line by line, before the first step. A run
     that was killed goes on from its last checkpoint. Raises PlanError where the data do not suffice.
     """
+    recipe = workspace.recipe.tune
+    require_shares(recipe.batch, "tune.batch")
     corpus = corpus_of(workspace, fold or 0)
-    fingerprint = corpus.fingerprint(workspace.recipe.tune)
+    fingerprint = corpus.fingerprint(recipe)
     folder = workspace.student_folder(fold)
     training = folder.parent / f".{folder.name}-training-{fingerprint[:12]}"
     if not is_of(folder, fingerprint):
         training.mkdir(parents=True, exist_ok=True)
         run = Run(workspace, corpus, training, progress, say)
-        made = FAMILIES[workspace.recipe.tune.family](run)
+        made = FAMILIES[recipe.family](run)
         ids = [m.id for m in corpus.micrographs]
         shown = {ids[row]: [ids[other] for other in others] for row, others in made.demonstrations.items()}
-        _save(folder, training, made, _card(run, made, fingerprint), shown)
-    for left_behind in folder.parent.glob(f".{folder.name}-training-*"):
-        shutil.rmtree(left_behind)
+        if is_first():
+            _save(folder, training, made, _card(run, made, fingerprint), shown)
+    wait()
+    if is_first():
+        for left_behind in folder.parent.glob(f".{folder.name}-training-*"):
+            shutil.rmtree(left_behind)
     return folder
 
 

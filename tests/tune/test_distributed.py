@@ -1,0 +1,104 @@
+"""Two processes, weights cut up between them, learn what one process learns with the same recipe."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from micrographia.errors import PlanError
+from micrographia.tune import processes
+from micrographia.tune.card import read_card
+from micrographia.tune.corpus import corpus_of
+from micrographia.tune.train import tune
+from micrographia.workspace import RECIPE as RECIPE_FILE
+from micrographia.workspace import open_workspace
+from tests.tune.launched import Watched, learn
+from tests.tune.small import RECIPE, Counting
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PAGE = (CHECKOUT / "docs" / "tune.md").read_text(encoding="utf-8")
+COMMAND = shlex.split(re.search(r"^\$ (accelerate launch .* tune --lab my-lab)$", PAGE, re.MULTILINE)[1])
+"""What the page shows."""
+
+MAEMI = """
+  family: maemi
+  language_model: {steps: 1}
+  low_rank: {dropout: 0}
+"""
+"""What is left out is drawn for a share by itself, and so is another with other shares."""
+
+
+def launched(*words):
+    """The page's launcher with another program."""
+    launcher = COMMAND[: COMMAND.index("-m")]
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    done = subprocess.run(
+        [*launcher, *words], cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def assert_same(curve, other):
+    assert [entry["step"] for entry in curve] == [entry["step"] for entry in other]
+    for entry, other_entry in zip(curve, other, strict=True):
+        assert entry == pytest.approx(other_entry, rel=1e-4)
+
+
+@pytest.fixture
+def lab(taught, tmp_path):
+    """A lab for MAEMI, its arithmetic chosen."""
+    folder = tmp_path / "one"
+    shutil.copytree(taught, folder)
+    (folder / RECIPE_FILE).write_text(
+        RECIPE.replace("\n  epochs: 1", "\n  epochs: 2") + MAEMI, encoding="utf-8"
+    )
+    with open_workspace(folder) as workspace:
+        fingerprint = corpus_of(workspace, 0).fingerprint(workspace.recipe.tune)
+    training = folder / "students" / f".small-training-{fingerprint[:12]}"
+    training.mkdir(parents=True)
+    (training / "precision.json").write_text('{"bf16": false, "reason": "tests"}')
+    return folder
+
+
+def test_the_command_of_the_page_makes_the_student_of_one_process(lab, tmp_path):
+    shutil.copytree(lab, tmp_path / "two")
+    with open_workspace(lab) as workspace:
+        one = read_card(tune(workspace, progress=Counting()))
+    said = launched(*COMMAND[COMMAND.index("-m") : -1], str(tmp_path / "two"))
+    two = read_card(tmp_path / "two" / "students" / "small")
+    assert len(one.curve) == 6
+    assert_same(one.label_curve, two.label_curve)
+    assert_same(one.curve, two.curve)
+    assert said.count("the student is in") == 1
+    assert [path.name for path in (tmp_path / "two" / "students").iterdir()] == ["small"]
+
+
+def test_a_killed_run_is_gone_on_with_by_another_number_of_processes(tmp_path):
+    curve = learn(tmp_path / "one", Watched())
+    assert learn(tmp_path / "killed by one", Watched(kill_at=6)) is None
+    launched("-m", "tests.tune.launched", str(tmp_path))
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert told["sharded"] > 10
+    assert told["killed"] is None
+    assert_same(curve, told["through"])
+    assert_same(curve, told["resumed"])
+    assert_same(curve, learn(tmp_path / "killed by two", Watched()))
+
+
+def test_images_that_cannot_be_shared_evenly_are_refused(monkeypatch):
+    monkeypatch.setattr(processes, "count", lambda: 3)
+    with pytest.raises(PlanError, match=r"tune\.batch is 16 .* 3 processes .* multiple of 3"):
+        processes.require_shares(16, "tune.batch")
+    with pytest.raises(PlanError, match="3 processes would see its share of them alone"):
+        processes.require_one("MVaEMa compares the images of a step with one another")
