@@ -137,10 +137,17 @@ class TuneSection(Section):
 
     name: FolderName = "assistant"
     """The student's folder below students/."""
-    family: Literal["mvaema", "maemi", "llava"] = "mvaema"
+    family: Literal["mvaema", "maemi", "llava", "hub"] = "mvaema"
     """mvaema: image and text encoders and a decoder, all trained from nothing; maemi: a language model given
-    sight by gated cross-attention; llava: one for which a projector makes images part of the text. The
-    language model of the last two is frozen and adapted by low rank."""
+    sight by gated cross-attention; llava: one for which a projector makes images part of the text; hub: a
+    vision-language model that is there (Qwen3-VL, LLaVA). The language model of the last three is frozen and
+    adapted by low rank."""
+    start_from: str | None = None
+    """Of hub, and needed there: the model's folder, seen from the workspace."""
+    max_pixels: int | None = Field(default=None, ge=28 * 28)
+    """Of hub: images of more pixels are scaled down, the aspect kept; nothing: as its processor has it."""
+    longest: int | None = Field(default=None, ge=64)
+    """Of hub: texts that are longer with their images, in tokens, are left out; nothing: what it reads."""
     setting: Literal["default", "paper"] = "default"
     """default: convolutional stem, local and global attention; paper: patches of 32, width 64, 4 heads."""
     labels: LabelsStage = LabelsStage()
@@ -161,8 +168,9 @@ class TuneSection(Section):
     """Images a step."""
     texts_per_image: int = Field(default=8, ge=1)
     """Question-answer pairs drawn for each image at each step; the image is encoded once for all of them."""
-    learning_rate: float = Field(default=0.03, gt=0)
-    """Highest rate; it falls along a cosine, and is halved when the validation loss stands still."""
+    learning_rate: float | None = Field(default=None, gt=0)
+    """Highest rate; it falls along a cosine, and is halved when the validation loss stands still. Nothing:
+    0.03 of Muon, and for hub 0.0002 of AdamW."""
     patience: int = Field(default=3, ge=1)
     """Evaluations without progress after which the rate is halved; after three times as many, tuning ends."""
     contrastive: bool = True
@@ -187,6 +195,22 @@ class TuneSection(Section):
         if not (self.self_attention or self.causal_attention):
             raise ValueError("self_attention and causal_attention are both false; one of them must be true")
         return self
+
+    @model_validator(mode="after")
+    def _starts_somewhere(self) -> TuneSection:
+        if (self.family == "hub") != (self.start_from is not None):
+            raise ValueError(
+                f"family is {self.family} and start_from is {self.start_from!r}: hub needs the folder of a "
+                "model to start from, and the other families start from none"
+            )
+        if self.family == "hub" and self.low_rank.method == "none":
+            raise ValueError("low_rank.method is none, and of a model of the hub nothing else learns")
+        return self
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the last stage."""
+        return self.learning_rate or (2e-4 if self.family == "hub" else 0.03)
 
 
 class EvaluateSection(Section):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -24,16 +24,21 @@ ONE_OF_EACH = ("category", "caption")
 """Tasks of which an image brings one text to every step."""
 
 
+Words = TypeVar("Words", bound=Sequence[Any])
+Said = TypeVar("Said", bound=Sequence[Any], covariant=True)
+"""Token ids; or a text, for models that read chats."""
+
+
 @dataclass(frozen=True)
-class Text:
-    """One conversation as token ids. ``answers`` has one entry for each of VIEWS, or one for all of them;
-    None where the answer cannot be kept true in that view."""
+class Text(Generic[Words]):
+    """One conversation. ``answers`` has one entry for each of VIEWS, or one for all of them; None where the
+    answer cannot be kept true in that view."""
 
     task: str
-    question: list[int]
-    answers: tuple[list[int] | None, ...]
+    question: Words
+    answers: tuple[Words | None, ...]
 
-    def answer(self, view: int) -> list[int] | None:
+    def answer(self, view: int) -> Words | None:
         """The answer for one of VIEWS."""
         return self.answers[view if len(self.answers) > 1 else 0]
 
@@ -43,25 +48,25 @@ class Text:
         return len(self.question) + max(len(answer) for answer in self.answers if answer)
 
 
-Texts = Mapping[str, list[Text]]
+Texts = Mapping[str, list[Text[list[int]]]]
 """Texts of one micrograph, by task."""
 
 
-class Asks(Protocol):
-    """What turns questions and answers into token ids: the processor of any student."""
+class Asks(Protocol[Said]):
+    """What turns questions and answers into token ids: the processor of any student of ours."""
 
-    def question(self, text: str) -> list[int]:
+    def question(self, text: str) -> Said:
         """A question, closed."""
 
-    def answer(self, text: str) -> list[int]:
+    def answer(self, text: str) -> Said:
         """An answer, closed."""
 
 
 def texts_by_micrograph(
-    conversations: Iterable[Conversation], processor: Asks
-) -> dict[str, dict[str, list[Text]]]:
+    conversations: Iterable[Conversation], processor: Asks[Words]
+) -> dict[str, dict[str, list[Text[Words]]]]:
     """All texts of all micrographs. A direction in an answer is turned with the view."""
-    texts: dict[str, dict[str, list[Text]]] = defaultdict(lambda: defaultdict(list))
+    texts: dict[str, dict[str, list[Text[Words]]]] = defaultdict(lambda: defaultdict(list))
     for conversation in conversations:
         text = Text(
             conversation.task, processor.question(conversation.prompt), _answers(conversation, processor)
@@ -71,7 +76,7 @@ def texts_by_micrograph(
     return {identity: dict(by_task) for identity, by_task in texts.items()}
 
 
-def _answers(conversation: Conversation, processor: Asks) -> tuple[list[int] | None, ...]:
+def _answers(conversation: Conversation, processor: Asks[Words]) -> tuple[Words | None, ...]:
     if not any(claim.directional for claim in conversation.claims):
         return (processor.answer(conversation.answer),)
     views = [turned(conversation, turns, mirrored) for turns, mirrored in VIEWS]
@@ -114,7 +119,7 @@ class TextBatches:
         return batch
 
 
-def choose(texts: Texts, draw: Draw, count: int) -> list[Text]:
+def choose(texts: Mapping[str, list[Text[Words]]], draw: Draw, count: int) -> list[Text[Words]]:
     """The texts of one image for one step: one of each kind there is one of, and questions for the rest."""
     generator = np.random.default_rng(0 if draw.seed is None else draw.seed)
     single = [texts[task][generator.integers(len(texts[task]))] for task in ONE_OF_EACH if texts.get(task)]
@@ -123,7 +128,7 @@ def choose(texts: Texts, draw: Draw, count: int) -> list[Text]:
     return single + [many[i] for i in generator.choice(len(many), rest, replace=False)] if many else single
 
 
-def _language(chosen: Sequence[Sequence[Text]], views: Sequence[int]) -> dict[str, Tensor]:
+def _language(chosen: Sequence[Sequence[Text[list[int]]]], views: Sequence[int]) -> dict[str, Tensor]:
     ids, labels, index = [], [], []
     for image, (texts, view) in enumerate(zip(chosen, views, strict=True)):
         for text in texts:

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -62,6 +62,8 @@ class Stage:
     """Images a step, of all processes together."""
     learning_rate: float
     """Highest rate of the matrices; it rises for a tenth of the steps, then falls along a cosine."""
+    optimizer: Literal["muon", "adamw"] = "muon"
+    """muon: for what learns from nothing; adamw: all at one rate, for a few changes to what has learned."""
     patience: int | None = None
     """Evaluations without progress after which the rate is halved; three times as many end the stage."""
     shared: bool = True
@@ -97,7 +99,7 @@ def fit(
     # What FSDP has cut up stays so: it gets a copy.
     learner = copy.deepcopy(model) if stage.shared and are_sharding() else model
     trainer = PartsTrainer(
-        stage.shared,
+        stage,
         model=learner,
         args=arguments,
         train_dataset=training,
@@ -222,8 +224,8 @@ class PartsTrainer(Trainer):
     Of the model its checkpoints hold what is trained, alone.
     """
 
-    def __init__(self, shared: bool, **arguments: Any) -> None:
-        self.shared = shared
+    def __init__(self, stage: Stage, **arguments: Any) -> None:
+        self.stage = stage
         super().__init__(**arguments)
         self._parts: dict[str, list[torch.Tensor]] = {}
 
@@ -244,10 +246,10 @@ class PartsTrainer(Trainer):
     def create_accelerator_and_postprocess(self) -> None:
         """How processes divide the model; accelerate read what was asked for from the environment."""
         super().create_accelerator_and_postprocess()
-        self.is_fsdp_enabled = self.shared and are_sharding()
+        self.is_fsdp_enabled = self.stage.shared and are_sharding()
         if self.is_fsdp_enabled:
             shard(self.accelerator)
-        elif not self.shared:
+        elif not self.stage.shared:
             stand_alone(self.accelerator)
 
     def compute_loss_context_manager(self) -> Any:
@@ -257,14 +259,21 @@ class PartsTrainer(Trainer):
         return contexts
 
     def create_optimizer(self, model: nn.Module | None = None) -> None:
-        """Muon; FSDP wants it to be made here."""
+        """The stage's; FSDP wants it to be made here."""
         rate = self.args.learning_rate
-        self.optimizer = Muon(self.model, OTHERS_RATE * rate, rate)
+        learned = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        made: dict[str, Callable[[], torch.optim.Optimizer]] = {
+            "muon": lambda: Muon(self.model, OTHERS_RATE * rate, rate),
+            "adamw": lambda: torch.optim.AdamW(learned, rate, weight_decay=0.0),
+        }
+        self.optimizer = made[self.stage.optimizer]()
 
     def get_train_dataloader(self) -> DataLoader[Draw]:
         """Batch after batch: the order is in the data set, so that it survives a kill."""
         collate = self.data_collator
-        return self._loader(self.train_dataset, (lambda d: collate(my_share(d))) if self.shared else collate)
+        return self._loader(
+            self.train_dataset, (lambda d: collate(my_share(d))) if self.stage.shared else collate
+        )
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Draw]:
         """All of the validation for every process: its last batch makes no even shares."""

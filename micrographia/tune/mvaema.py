@@ -52,7 +52,7 @@ def tune_mvaema(run: Run) -> Made:
     else:
         model.vision.settle(some_at_a_time(run.pixels, train))
     curve = fit(
-        Stage("learning words", recipe.batch, recipe.learning_rate, recipe.patience),
+        Stage("learning words", recipe.batch, recipe.rate, patience=recipe.patience),
         model,
         word_order(train, recipe),
         Plain(validation),

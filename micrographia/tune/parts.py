@@ -33,7 +33,16 @@ LONGEST = 256
 POSITIONS = 1024
 """Tokens that a small language model can read: several images and what is said of them."""
 
-UNREADABLE = (OSError, ValueError, TypeError, KeyError, LookupError, RuntimeError, SafetensorError)
+UNREADABLE: tuple[type[Exception], ...] = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    LookupError,
+    RuntimeError,
+    SafetensorError,
+)
+"""What loading a damaged folder raises."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,7 @@ def eye_of(run: Run) -> Eye:
     """The recipe's. Raises PlanError for our own without labels to learn, and for a folder that holds
     none."""
     if run.recipe.vision_encoder is not None:
-        return _given_eye(run, _folder(run, run.recipe.vision_encoder, "tune.vision_encoder"))
+        return _given_eye(run, folder_of(run, run.recipe.vision_encoder, "tune.vision_encoder"))
     if not run.labels_first:
         raise PlanError(
             "the eye is frozen while words are learned, and there are no labels to teach it by",
@@ -78,14 +87,15 @@ def eye_of(run: Run) -> Eye:
 def language_of(run: Run) -> Language:
     """The recipe's. Raises PlanError for a folder that holds none."""
     if run.recipe.language_model.folder is not None:
-        return _given_language(_folder(run, run.recipe.language_model.folder, "tune.language_model.folder"))
+        return _given_language(folder_of(run, run.recipe.language_model.folder, "tune.language_model.folder"))
     tokenizer = with_places(run.tokenizer())
     model = small_language_model(tokenizer, POSITIONS)
     model.generation_config.max_new_tokens = LONGEST // 2
     return Language(model, tokenizer, LONGEST, learns=True)
 
 
-def _folder(run: Run, name: str, field: str) -> Path:
+def folder_of(run: Run, name: str, field: str) -> Path:
+    """A folder that the recipe names, seen from the workspace. Raises PlanError where it holds no model."""
     folder = run.workspace.folder / name  # an absolute name stays as it is
     if not (folder / "config.json").is_file():
         raise PlanError(f"{field} is {name!r}: there is no config.json in {folder}", "name a model's folder")
@@ -95,12 +105,12 @@ def _folder(run: Run, name: str, field: str) -> Path:
 def _given_eye(run: Run, folder: Path) -> Eye:
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        vision = _whole(MODEL_MAPPING[type(getattr(config, "vision_config", config))], folder)
+        vision = whole_model(MODEL_MAPPING[type(getattr(config, "vision_config", config))], folder)
         image_processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
         _take_whole_images(image_processor, getattr(vision.config, "image_size", None))
         scaling = _scaling(image_processor)
     except UNREADABLE as error:
-        raise _refused("tune.vision_encoder", folder, error) from error
+        raise refused("tune.vision_encoder", folder, error) from error
     pixels = prepare(run.workspace, run.corpus.micrographs, scaling, run.progress)
     key = _key(vision, scaling.settings, *(m.id for m in run.corpus.micrographs))
     return Eye(vision, image_processor, pixels, learns=False, key=key)
@@ -134,10 +144,10 @@ def _scaling(image_processor: Any) -> Scaling:
 
 def _given_language(folder: Path) -> Language:
     try:
-        model = _whole(AutoModelForCausalLM, folder)
+        model = whole_model(AutoModelForCausalLM, folder)
         tokenizer = with_places(AutoTokenizer.from_pretrained(folder, local_files_only=True))
     except UNREADABLE as error:
-        raise _refused("tune.language_model.folder", folder, error) from error
+        raise refused("tune.language_model.folder", folder, error) from error
     model.resize_token_embeddings(max(len(tokenizer), model.config.get_text_config().vocab_size))
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     if model.generation_config.max_new_tokens is None:
@@ -146,7 +156,7 @@ def _given_language(folder: Path) -> Language:
     return Language(model, tokenizer, longest, learns=False)
 
 
-def _whole(kind: Any, folder: Path) -> PreTrainedModel:
+def whole_model(kind: Any, folder: Path) -> PreTrainedModel:
     """Raises ValueError where weights are missing: transformers only warns, and makes some up."""
     model, report = kind.from_pretrained(
         folder,
@@ -161,6 +171,7 @@ def _whole(kind: Any, folder: Path) -> PreTrainedModel:
     return model
 
 
-def _refused(field: str, folder: Path, error: Exception) -> PlanError:
+def refused(field: str, folder: Path, error: Exception) -> PlanError:
+    """What is said of a folder that cannot be loaded."""
     cause = " ".join(str(error).split())
     return PlanError(f"{field}: {folder} cannot be loaded ({cause})", "name the folder of a whole model")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -136,7 +137,7 @@ def without_too_long(
     """The texts that the student can read, and a line for each that it cannot."""
     left_out: list[str] = []
 
-    def fits(text: Text, name: str) -> bool:
+    def fits(text: Text[list[int]], name: str) -> bool:
         if text.length > longest:
             left_out.append(f"{name}: {text.length} tokens, {longest} are read")
         return text.length <= longest
@@ -148,6 +149,8 @@ def without_too_long(
     return kept, left_out
 
 
-def with_texts(parts: Mapping[str, Sequence[int]], texts: Sequence[Texts]) -> dict[str, list[int]]:
+def with_texts(
+    parts: Mapping[str, Sequence[int]], texts: Sequence[Mapping[str, Sequence[Any]]]
+) -> dict[str, list[int]]:
     """The rows of each part whose images still have something said of them."""
     return {part: [row for row in rows if any(texts[row].values())] for part, rows in parts.items()}

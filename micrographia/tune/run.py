@@ -12,6 +12,7 @@ from transformers.processing_utils import ProcessorMixin
 
 from micrographia.engine import Progress
 from micrographia.recipe import TuneSection
+from micrographia.students.chat import ChatProcessor
 from micrographia.students.configuration import VisionConfig
 from micrographia.students.processor import MVaEMaImageProcessor
 from micrographia.students.tokens import train_tokenizer
@@ -84,7 +85,7 @@ class Run:
         taught = self.corpus.of("train")
         return train_tokenizer([text for c in taught for text in (c.prompt, c.answer)], VOCABULARY)
 
-    def texts(self, processor: Asks, longest: int) -> tuple[list[Texts], list[str]]:
+    def texts(self, processor: Asks[list[int]], longest: int) -> tuple[list[Texts], list[str]]:
         """Texts of each micrograph, in their order, and what is too long to be read."""
         every = texts_by_micrograph(self.corpus.conversations, processor)
         texts = [every.get(m.id, {}) for m in self.corpus.micrographs]
@@ -104,7 +105,7 @@ class Made:
     """A student that has learned, and what its card tells of it."""
 
     model: PreTrainedModel
-    processor: ProcessorMixin
+    processor: ProcessorMixin | ChatProcessor
     parts: Mapping[str, Sequence[int]]
     plan: str
     label_curve: Curve

@@ -126,11 +126,11 @@ class SightedBatches:
         plain = [self._sample(draw.image, view, text) for text in chosen if text.answer(view)]
         made = self._joined(plain) if self.together and plain else plain
         category = next((text for text in chosen if text.task == "category"), None)
-        if category and self.demonstrations.rows.get(draw.image) and _shows(draw):
+        if category and self.demonstrations.rows.get(draw.image) and shows(draw):
             made.append(self._shown(self._sample(draw.image, view, category)))
         return made
 
-    def _sample(self, row: int, view: int, text: Text) -> Sample:
+    def _sample(self, row: int, view: int, text: Text[list[int]]) -> Sample:
         opening, question = text.question[: self.opening], text.question[self.opening :]
         return Sample(((row, view),), opening, [(question, text.answer(view) or [])])
 
@@ -143,7 +143,7 @@ class SightedBatches:
         return replace(sample, images=(*images, *sample.images), opening=opening)
 
 
-def _shows(draw: Draw) -> bool:
+def shows(draw: Draw) -> bool:
     """Whether this draw is shown demonstrations; in validation every other image is."""
     if draw.seed is None:
         return draw.image % 2 == 0

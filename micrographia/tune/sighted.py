@@ -4,7 +4,6 @@ are frozen; then what stands between them learns, with low-rank adapters of the 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,13 +16,12 @@ from micrographia.adapt.dyqlora_fa import TYPE
 from micrographia.adapt.lean_loss import without_logits
 from micrographia.adapt.methods import adapted
 from micrographia.adapt.ranks import DrawRanks
-from micrographia.errors import PlanError
 from micrographia.students.llava import SightedLlava
 from micrographia.students.maemi import MAEMIForConditionalGeneration
 from micrographia.students.prompts import IMAGE_TOKEN, MAEMIProcessor
 from micrographia.teach.lexicon import class_words
-from micrographia.teach.sampling import most_similar
 from micrographia.tune.collate import Texts
+from micrographia.tune.demonstrations import likest, shown_and_asked
 from micrographia.tune.features import FeatureSight, look
 from micrographia.tune.fit import Curve, Stage, fit
 from micrographia.tune.language import LanguageStage, Passage, learn_language
@@ -107,7 +105,7 @@ def _tune(run: Run, join: Callable[[Eye, Language], Joined]) -> Made:
     if language.learns:
         _learn_language(run, joined, passages(texts, parts["train"], joined.processor))
     sight = _look(run, joined, eye, [*parts["train"], *parts["validation"]])
-    shown = demonstrations(run, joined.processor, sight, pool, asked)
+    shown = _demonstrations(run, joined.processor, sight, pool, asked)
     batches = SightedBatches(sight, texts, run.recipe, joined.processor, joined.together, shown)
     curve = _learn_sight(run, joined.model, batches, parts)
     lines = "\n".join(planned.lines())
@@ -149,46 +147,15 @@ def _look(run: Run, joined: Joined, eye: Eye, rows: Sequence[int]) -> FeatureSig
     return look(joined.model.eval(), eye.pixels, rows, folder, run.progress, run.recipe.views)
 
 
-def shown_and_asked(run: Run, parts: Mapping[str, Sequence[int]]) -> tuple[list[int], list[int]]:
-    """Rows of the labelled training images, which can be shown, and of all that are shown others; none where
-    the recipe asks for no demonstrations. Raises PlanError where there are too few."""
-    count, groups = run.recipe.demonstrations, run.corpus.groups
-    if not (count and run.corpus.commonest_prompt("category", "short")):
-        return [], []
-    labelled = {
-        part: [row for row in parts[part] if run.corpus.micrographs[row].label]
-        for part in ("train", "validation")
-    }
-    pool, asked = labelled["train"], labelled["train"] + labelled["validation"]
-    of_group = Counter(groups[row] for row in pool)
-    fewest = min(len(pool) - of_group[groups[row]] for row in asked) if asked else 0
-    if fewest < count:
-        raise PlanError(
-            f"tune.demonstrations is {count}, and for some image there are only {fewest} training images of "
-            "other groups that have a label",
-            "ask for fewer demonstrations, or label more images",
-        )
-    return pool, asked
-
-
-def demonstrations(
+def _demonstrations(
     run: Run, processor: MAEMIProcessor, sight: FeatureSight, pool: Sequence[int], asked: Sequence[int]
 ) -> Demonstrations:
-    """Of each row that is asked about, those of the pool most like it, of other groups, the likest last."""
     if not asked:
         return NO_DEMONSTRATIONS
-    placed, groups = sight.cls[:, 0].astype(np.float32), np.asarray(run.corpus.groups)
-    found = most_similar(
-        *(placed[pool], placed[asked], run.recipe.demonstrations),
-        *(groups[pool].tolist(), groups[asked].tolist()),
-    )
-    rows = {
-        row: [pool[place] for place in reversed(places)]
-        for row, places in zip(asked, found.rows.tolist(), strict=True)
-    }
     question = run.corpus.commonest_prompt("category", "short")
     labels = {row: class_words(str(run.corpus.micrographs[row].label)) for row in pool}
-    return Demonstrations(rows, {row: processor.demonstration(question, labels[row]) for row in pool})
+    turns = {row: processor.demonstration(question, words) for row, words in labels.items()}
+    return Demonstrations(likest(run, sight.cls[:, 0].astype(np.float32), pool, asked), turns)
 
 
 def _learn_sight(
@@ -207,7 +174,7 @@ def _learn_sight(
     learner = model if recipe.low_rank.method == "none" else adapted(model, recipe.low_rank, recipe.seed)
     dynamic = recipe.low_rank.method == TYPE.lower()
     curve = fit(
-        Stage("learning words", recipe.batch, recipe.learning_rate, recipe.patience),
+        Stage("learning words", recipe.batch, recipe.rate, patience=recipe.patience),
         *(learner, word_order(train, recipe), validation, batches),
         *(run.folder / "words", run.precision, run.progress),
         [DrawRanks()] if dynamic else [],

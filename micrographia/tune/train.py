@@ -12,6 +12,7 @@ from micrographia.teach.generate import questions_asked
 from micrographia.teach.lexicon import class_words
 from micrographia.tune.card import CARD, Card, is_of
 from micrographia.tune.corpus import corpus_of
+from micrographia.tune.hub import tune_hub
 from micrographia.tune.mvaema import tune_mvaema
 from micrographia.tune.processes import is_first, require_shares, wait
 from micrographia.tune.run import Made, Run
@@ -22,6 +23,7 @@ FAMILIES: dict[str, Callable[[Run], Made]] = {
     "mvaema": tune_mvaema,
     "maemi": tune_maemi,
     "llava": tune_llava,
+    "hub": tune_hub,
 }
 DEMONSTRATIONS = "demonstrations.json"
 """Beside the weights: of each image that was shown with others, their ids in order."""

@@ -1,0 +1,253 @@
+"""How a vision-language model of the hub is tuned: frozen, with adapters on its language model, on chats by
+its own template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from transformers import AutoModelForImageTextToText
+
+from micrographia.adapt.dyqlora_fa import TYPE
+from micrographia.adapt.lean_loss import without_logits
+from micrographia.adapt.methods import adapted
+from micrographia.adapt.ranks import DrawRanks
+from micrographia.micrographs.field import Display, open_field
+from micrographia.recipe import TuneSection
+from micrographia.records import Micrograph
+from micrographia.students.chat import ChatProcessor
+from micrographia.students.chat_template import Chat, Exchange
+from micrographia.students.hub import embed
+from micrographia.students.prompts import IMAGE
+from micrographia.students.views import VIEWS
+from micrographia.teach.lexicon import class_words
+from micrographia.tune.collate import Text, choose, texts_by_micrograph
+from micrographia.tune.corpus import require_learners
+from micrographia.tune.demonstrations import likest, shown_and_asked
+from micrographia.tune.fit import Stage, fit
+from micrographia.tune.order import Draw, Plain
+from micrographia.tune.parts import UNREADABLE, folder_of, refused, whole_model
+from micrographia.tune.plan import with_texts, word_order
+from micrographia.tune.run import Made, Run
+from micrographia.tune.samples import shows
+
+Told = Mapping[str, list[Text[str]]]
+"""What is said of one micrograph, by task."""
+
+LONGEST_ANSWER = 256
+"""Tokens, where the model's own settings name no limit."""
+
+
+def tune_hub(run: Run) -> Made:
+    """Raises PlanError where the data do not suffice or the folder holds no model that can be tuned."""
+    model, chats = _given(run)
+    every = texts_by_micrograph(run.corpus.conversations, Verbatim())
+    counted = Counted(chats, run.corpus.micrographs)
+    texts, left_out = counted.readable([every.get(m.id, {}) for m in run.corpus.micrographs])
+    parts = with_texts(run.corpus.parts, texts)
+    require_learners(parts)
+    pool, asked = shown_and_asked(run, parts)
+    lines = _lines(run, model, chats, texts, parts, left_out)
+    for line in lines:
+        run.say(line)
+
+    shown: dict[int, list[int]] = {}
+    if asked:
+        shown = likest(run, _placed(run, model, chats, sorted({*pool, *asked})), pool, asked)
+    batches = ChatBatches(run, chats, texts, shown)
+    curve = _learn(run, model, batches, parts)
+    return Made(model, chats, parts, "\n".join(lines), [], curve, shown)
+
+
+class Verbatim:
+    """Questions and answers as they are: the chat template makes ids of them."""
+
+    def question(self, text: str) -> str:
+        """As it is."""
+        return text
+
+    def answer(self, text: str) -> str:
+        """As it is."""
+        return text
+
+
+class Length(NamedTuple):
+    """Tokens of a question about an image, and of its longest answer."""
+
+    image: int
+    text: int
+
+
+class Counted:
+    """How long texts are with their images, by the model's own processor; no image is read for it."""
+
+    def __init__(self, chats: ChatProcessor, micrographs: Sequence[Micrograph]) -> None:
+        self.chats = chats
+        self.micrographs = micrographs
+        self._asked = cache(self._count_question)
+
+    def length(self, row: int, text: Text[str]) -> Length:
+        """Of a text about one of the micrographs."""
+        answers = [len(self.chats.answer(answer)) for answer in text.answers if answer]
+        image = self.chats.seen(field_size(self.micrographs[row])).tokens
+        return Length(image, self._asked(text.question) + max(answers))
+
+    def readable(self, texts: Sequence[Told]) -> tuple[list[Told], list[str]]:
+        """The texts that are short enough, and a line for each that is not."""
+        kept: list[Told] = []
+        left_out: list[str] = []
+        for row, told in enumerate(texts):
+            of_image: dict[str, list[Text[str]]] = {}
+            for task, by_task in told.items():
+                for text in by_task:
+                    length = self.length(row, text)
+                    if sum(length) <= (self.chats.longest or sum(length)):
+                        of_image.setdefault(task, []).append(text)
+                        continue
+                    left_out.append(
+                        f"{self.micrographs[row].name}: {sum(length)} tokens, {length.image} of the image "
+                        f"and {length.text} of the text; {self.chats.longest} are read"
+                    )
+            kept.append(of_image)
+        return kept, left_out
+
+    def _count_question(self, question: str) -> int:
+        return self.chats.tokens([Exchange([IMAGE, question])], [(64, 64)]).text
+
+
+@dataclass(frozen=True)
+class ChatBatches:
+    """Draws to batches: a row a text, its image decoded and laid down in one of VIEWS, some rows with
+    demonstrations before the question for the category, where the model reads as much."""
+
+    run: Run
+    chats: ChatProcessor
+    texts: Sequence[Told]
+    shown: Mapping[int, Sequence[int]]
+
+    def __call__(self, draws: Sequence[Draw]) -> dict[str, Any]:
+        """What ``forward`` of the model takes."""
+        rows = [row for draw in draws for row in self._rows(draw)]
+        return dict(self.chats.to_learn([chat for chat, _ in rows], [pictures for _, pictures in rows]))
+
+    def _rows(self, draw: Draw) -> list[tuple[Chat, list[Display]]]:
+        recipe: TuneSection = self.run.recipe
+        view = 0 if draw.seed is None else draw.seed % recipe.views
+        image = laid_down(self._open(draw.image), view)
+        made: list[tuple[Chat, list[Display]]] = []
+        for text in choose(self.texts[draw.image], draw, recipe.texts_per_image):
+            answer = text.answer(view)
+            if answer is None:
+                continue
+            last = Exchange([IMAGE, text.question], answer)
+            made.append(([last], [image]))
+            if text.task == "category" and self.shown.get(draw.image) and shows(draw):
+                before = self.shown[draw.image]
+                chat = [*map(self._example, before), last]
+                if self._fits(chat, [*before, draw.image]):
+                    made.append((chat, [*(self._open(row) for row in before), image]))
+        return made
+
+    def _example(self, row: int) -> Exchange:
+        question = self.run.corpus.commonest_prompt("category", "short")
+        return Exchange([IMAGE, question], class_words(str(self.run.corpus.micrographs[row].label)))
+
+    def _fits(self, chat: Chat, rows: Sequence[int]) -> bool:
+        sizes = [field_size(self.run.corpus.micrographs[row]) for row in rows]
+        return self.chats.longest is None or self.chats.tokens(chat, sizes).total <= self.chats.longest
+
+    def _open(self, row: int) -> Display:
+        return open_field(self.run.workspace.objects, self.run.corpus.micrographs[row])
+
+
+def laid_down(image: Display, view: int) -> Display:
+    """The image in one of VIEWS."""
+    turns, mirrored = VIEWS[view]
+    return np.ascontiguousarray(np.rot90(np.fliplr(image) if mirrored else image, turns))
+
+
+def field_size(micrograph: Micrograph) -> tuple[int, int]:
+    """(rows, columns) of what a student sees of it."""
+    box = micrograph.field
+    if box is None:
+        return micrograph.height, micrograph.width
+    return box.bottom - box.top, box.right - box.left
+
+
+def _given(run: Run) -> tuple[Any, ChatProcessor]:
+    recipe = run.recipe
+    folder = folder_of(run, str(recipe.start_from), "tune.start_from")
+    try:
+        model = whole_model(AutoModelForImageTextToText, folder)
+        reads = model.config.get_text_config().max_position_embeddings
+        chats = ChatProcessor.from_pretrained(folder, recipe.max_pixels, min(recipe.longest or reads, reads))
+    except UNREADABLE as error:
+        raise refused("tune.start_from", folder, error) from error
+    if model.generation_config.max_new_tokens is None:
+        model.generation_config.max_new_tokens = LONGEST_ANSWER
+    return model.requires_grad_(False), chats
+
+
+def _lines(
+    run: Run,
+    model: Any,
+    chats: ChatProcessor,
+    texts: Sequence[Told],
+    parts: Mapping[str, Sequence[int]],
+    left_out: Sequence[str],
+) -> list[str]:
+    """The plan in words."""
+    seen = [chats.seen(size) for size in {field_size(m) for m in run.corpus.micrographs}]
+    tokens, scales = [one.tokens for one in seen], [one.scale for one in seen]
+    count = sum(len(by_task) for told in texts for by_task in told.values())
+    sizes = " to ".join(str(n) for n in sorted({min(tokens), max(tokens)}))
+    worst = 10 * min(scales)
+    name = Path(str(run.recipe.start_from)).name
+    return [
+        f"images       {len(parts['train'])} train, {len(parts['validation'])} validation, "
+        f"{len(parts['test'])} test (kept away)",
+        f"each image   {sizes} tokens; scaled by {min(scales):.2g} to {max(scales):.2g}, so that 10 px "
+        f"become {worst:.2g} px at worst",
+        f"texts        {count}",
+        f"left out     {len(left_out)} texts{''.join(f'; {text}' for text in left_out[:5])}",
+        f"student      {name}, {model.num_parameters() / 1e6:.2f} M parameters, frozen, with "
+        f"{run.recipe.low_rank.method} on its language model",
+        f"arithmetic   {'bfloat16' if run.precision.bf16 else 'float32'}: {run.precision.reason}",
+    ]
+
+
+def _placed(run: Run, model: Any, chats: ChatProcessor, rows: Sequence[int]) -> Any:
+    """Where the model puts the images of ``rows``; other rows hold zeros."""
+    placed: Any = None
+    run.progress.begin("looking at the images", len(rows), "images")
+    for row in rows:
+        image = open_field(run.workspace.objects, run.corpus.micrographs[row])
+        one = embed(model, chats, [image])[0].float().cpu().numpy()
+        placed = np.zeros((len(run.corpus.micrographs), len(one)), np.float32) if placed is None else placed
+        placed[row] = one
+        run.progress.advance()
+    run.progress.end()
+    return placed
+
+
+def _learn(
+    run: Run, model: Any, batches: ChatBatches, parts: Mapping[str, Sequence[int]]
+) -> list[dict[str, float]]:
+    recipe = run.recipe
+    torch.manual_seed(recipe.seed)
+    without_logits(model)
+    learner = adapted(model, recipe.low_rank, recipe.seed)
+    curve = fit(
+        Stage("learning words", recipe.batch, recipe.rate, "adamw", recipe.patience),
+        *(learner, word_order(parts["train"], recipe), Plain(parts["validation"]), batches),
+        *(run.folder / "words", run.precision, run.progress),
+        [DrawRanks()] if recipe.low_rank.method == TYPE.lower() else [],
+    )
+    learner.merge_and_unload()
+    return curve

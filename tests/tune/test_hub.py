@@ -1,0 +1,165 @@
+"""A model of the hub is tuned by the recipe, and answers as any student does."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText, TrainerCallback
+
+from micrographia.assistant import Assistant
+from micrographia.errors import PlanError, RecipeError
+from micrographia.evaluate.few_shot import SHOWN
+from micrographia.evaluate.run import evaluate
+from micrographia.recipe import parse
+from micrographia.students.chat import ChatProcessor
+from micrographia.students.views import VIEWS
+from micrographia.tune import hub
+from micrographia.tune.hub import laid_down
+from micrographia.tune.train import DEMONSTRATIONS, tune
+from micrographia.workspace import open_workspace
+from tests.students.hub_models import MODELS, chats
+from tests.tune.small import CLASSES, Counting
+from tests.tune.test_fit import Killed
+from tests.tune.test_sighted import images_of, lab_with
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def given_model(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param) / "model"
+    MODELS[request.param]().save_pretrained(folder)
+    chats(request.param).save_pretrained(folder)
+    return folder
+
+
+def section(folder, more=""):
+    fields = f"name: small, family: hub, start_from: '{folder}', epochs: 1, batch: 8, texts_per_image: 2"
+    return f"tune: {{{fields}, demonstrations: 1{more}}}\nevaluate: {{questions_per_image: 1}}\n"
+
+
+def tune_in(lab, said=None):
+    progress = Counting()
+    with open_workspace(lab) as workspace:
+        folder = tune(workspace, progress=progress, say=(said if said is not None else []).append)
+    return folder, list(progress.tasks)
+
+
+@pytest.fixture(scope="module")
+def tuned(taught, given_model, tmp_path_factory):
+    lab = lab_with(taught, tmp_path_factory.mktemp("hub") / "lab", section(given_model))
+    said = []
+    folder, _ = tune_in(lab, said)
+    return lab, folder, given_model, said
+
+
+def test_it_answers_ranks_and_embeds(tuned):
+    lab, folder, _, _ = tuned
+    assistant, images = Assistant.load(folder), images_of(lab)
+    told = assistant.answer(images[:2], [assistant.card.caption_question] * 2)
+    assert len(told) == 2
+    ranking = assistant.classify(images[:2])
+    assert [sorted(name for name, _ in one) for one in ranking] == [sorted(CLASSES)] * 2
+    assert all(sum(share for _, share in one) == pytest.approx(1) for one in ranking)
+    np.testing.assert_allclose(np.linalg.norm(assistant.embed(images[:2]), axis=1), 1, rtol=1e-5)
+
+
+def test_only_its_language_layers_have_changed_and_no_adapter_is_left(tuned):
+    _, folder, given_model, _ = tuned
+    before, after = (load_file(one / "model.safetensors") for one in (given_model, folder))
+    assert before.keys() == after.keys()
+    changed = [name for name in before if not torch.equal(before[name], after[name])]
+    assert changed
+    assert all("language_model" in name and ".layers." in name for name in changed)
+
+
+def test_everybody_can_load_it(tuned):
+    _, folder, given_model, _ = tuned
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    assert type(model) is type(AutoModelForImageTextToText.from_pretrained(given_model))
+    assert ChatProcessor.from_pretrained(folder).processor.chat_template
+
+
+def test_the_exam_is_sat_with_examples_and_without(tuned):
+    lab, folder, _, _ = tuned
+    with open_workspace(lab) as workspace:
+        scores = evaluate(workspace).scores
+        part, group = workspace.catalog.parts(0), workspace.catalog.groups()
+    assert {"student", SHOWN} <= {s.system for s in scores}
+    shown = json.loads((folder / DEMONSTRATIONS).read_text())
+    assert all(part[other] == "train" for others in shown.values() for other in others)
+    assert all(group[asked] != group[other] for asked, others in shown.items() for other in others)
+
+
+def test_the_plan_says_how_images_are_scaled_and_what_they_take_up(tuned):
+    lines = "\n".join(tuned[3])
+    assert "tokens; scaled by" in lines
+    assert "px at worst" in lines
+    assert "frozen, with dyqlora_fa on its language model" in lines
+
+
+def test_killed_and_gone_on_it_is_the_same_student(tuned, taught, tmp_path, monkeypatch):
+    _, folder, given_model, _ = tuned
+
+    class KillAtTheEnd(TrainerCallback):
+        def on_save(self, args, state, control, **kwargs):
+            raise Killed
+
+    fit = hub.fit
+    with monkeypatch.context() as patched:
+        patched.setattr(hub, "fit", lambda *a: fit(*a[:8], [*a[8], KillAtTheEnd()]))
+        lab = lab_with(taught, tmp_path / "lab", section(given_model))
+        with pytest.raises(Killed):
+            tune_in(lab)
+    again, _ = tune_in(lab)
+    whole, resumed = (load_file(one / "model.safetensors") for one in (folder, again))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_what_is_too_long_is_listed_with_its_tokens_and_never_learned(taught, given_model, tmp_path):
+    chats = ChatProcessor.from_pretrained(given_model)
+    image = chats.seen((96, 96)).tokens
+    said = []
+    lab = lab_with(taught, tmp_path / "lab", section(given_model, f", longest: {max(64, image + 60)}"))
+    seen = []
+    real = ChatProcessor.to_learn
+
+    def watching(self, *given):
+        batch = real(self, *given)
+        seen.append(batch["input_ids"].shape[1])
+        return batch
+
+    ChatProcessor.to_learn = watching
+    try:
+        tune_in(lab, said)
+    finally:
+        ChatProcessor.to_learn = real
+    (left_out,) = (line for line in said if line.startswith("left out"))
+    assert f"{image} of the image and" in left_out
+    assert max(seen) <= max(64, image + 60)
+
+
+@given(st.integers(0, 7), st.integers(2, 9), st.integers(2, 9))
+@settings(max_examples=20, deadline=None)
+def test_an_array_is_laid_down_as_pixels_are(view, rows, columns):
+    image = np.random.default_rng(view).integers(0, 255, (rows, columns), dtype=np.uint8)
+    turns, mirrored = VIEWS[view]
+    expected = np.rot90(np.fliplr(image) if mirrored else image, turns)
+    assert np.array_equal(laid_down(image, view), expected)
+
+
+def test_a_recipe_without_a_model_to_start_from_is_refused():
+    with pytest.raises(RecipeError, match="hub needs the folder"):
+        parse("tune: {family: hub}", "the recipe")
+    with pytest.raises(RecipeError, match="hub needs the folder"):
+        parse("tune: {start_from: model}", "the recipe")
+    with pytest.raises(RecipeError, match="nothing else learns"):
+        parse("tune: {family: hub, start_from: model, low_rank: {method: none}}", "the recipe")
+
+
+def test_a_folder_without_a_model_is_refused_before_anything_is_done(taught, tmp_path):
+    lab = lab_with(taught, tmp_path / "lab", section("nowhere"))
+    with pytest.raises(PlanError, match=r"tune\.start_from is 'nowhere'"):
+        tune_in(lab)
