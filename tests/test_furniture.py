@@ -1,8 +1,10 @@
 """The pinned versions, the licence and the stamps are what the Makefile and a packager rely on."""
 
+import ast
 import re
+import sys
 import tomllib
-from importlib.metadata import distributions, version
+from importlib.metadata import distributions, packages_distributions, version
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -35,6 +37,24 @@ def test_what_is_installed_satisfies_the_pins():
         if canonicalize_name(name) in installed and not SpecifierSet(f"=={number}").contains(version(name))
     }
     assert wrong == {}
+
+
+def test_all_that_the_package_imports_is_declared():
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
+    owners = packages_distributions()
+    sources = [
+        ast.parse(file.read_text(encoding="utf-8")) for file in (CHECKOUT / "micrographia").rglob("*.py")
+    ]
+    nodes = [node for source in sources for node in ast.walk(source)]
+    modules = {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
+    modules |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    others = {module.partition(".")[0] for module in modules} - {"micrographia"} - sys.stdlib_module_names
+    assert "torch" in others
+    undeclared = {
+        name for name in others if not declared & {canonicalize_name(one) for one in owners.get(name, [name])}
+    }
+    assert undeclared == set()
 
 
 def test_the_licence_is_the_one_the_package_declares():
