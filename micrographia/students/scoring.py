@@ -10,8 +10,11 @@ from torch import Tensor
 
 from micrographia.students.losses import IGNORED
 
-LOGITS_AT_ONCE = 1 << 22
-"""How many logits ``score_labels`` holds at a time: 16 MiB in float32."""
+LOGITS_AT_ONCE, TOKENS_AT_ONCE = 1 << 22, 1 << 14
+"""How many logits ``score_labels`` holds at a time, 16 MiB in float32, and how many tokens of images and
+prompts, which stand for each of the answers anew."""
+IMAGES_AT_ONCE = 16
+"""That are looked at together."""
 
 
 class ScoresLabels:
@@ -62,22 +65,29 @@ class ScoresLabels:
         ``prompt_ids`` is one question (P,) for all images or (B, P) padded on the left, with ``prompt_mask``;
         it is closed as the student's processor closes questions. ``label_ids`` (K, L), each ending in
         ``<EOS>``, padded on the right with ``<pad>``. The question is read once for each image; images are
-        taken so many at a time that ``LOGITS_AT_ONCE`` holds. With ``image_index`` (B, I) question b is about
-        several of the images, in this order, filled up with ``NO_IMAGE``; each is looked at once.
+        taken so many at a time that ``LOGITS_AT_ONCE`` and ``TOKENS_AT_ONCE`` hold. With ``image_index`` (B,
+        I) question b is about several of the images, in this order, filled up with ``NO_IMAGE``; each is
+        looked at once.
         """
-        prompts = prompt_ids.expand(len(pixel_values if image_index is None else image_index), -1)
+        starts = range(0, len(pixel_values), IMAGES_AT_ONCE)
+        looked = torch.cat([self.look(pixel_values[start : start + IMAGES_AT_ONCE]) for start in starts])
+        prompts = prompt_ids.expand(len(looked if image_index is None else image_index), -1)
         mask = torch.ones_like(prompts) if prompt_mask is None else prompt_mask.expand_as(prompts)
-        vocabulary = self.config.get_text_config().vocab_size
-        step = max(1, LOGITS_AT_ONCE // (label_ids.numel() * vocabulary))
-        looked = None if image_index is None else self.look(pixel_values)
+        images = 1 if image_index is None else image_index.shape[1]
+        step = self._rows_at_once(prompts.shape[1] + images * looked.shape[1], label_ids)
         scores = []
         for rows in (slice(i, i + step) for i in range(0, len(prompts), step)):
-            if image_index is None or looked is None:
-                seen = self.shown(prompts[rows], self.look(pixel_values[rows]))
+            if image_index is None:
+                seen = self.shown(prompts[rows], looked[rows])
             else:
                 seen = self.shown_several(prompts[rows], looked, image_index[rows])
             scores.append(self._likelihoods(seen, prompts[rows], mask[rows], label_ids))
         return torch.cat(scores).log_softmax(1)
+
+    def _rows_at_once(self, tokens: int, label_ids: Tensor) -> int:
+        vocabulary = self.config.get_text_config().vocab_size
+        by_logits = LOGITS_AT_ONCE // (label_ids.numel() * vocabulary)
+        return int(max(1, min(by_logits, TOKENS_AT_ONCE // (tokens * len(label_ids)))))
 
     def _likelihoods(
         self, seen: tuple[dict[str, Any], dict[str, Any]], prompts: Tensor, mask: Tensor, labels: Tensor
