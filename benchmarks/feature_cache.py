@@ -33,6 +33,7 @@ from transformers import (
     CLIPVisionConfig,
     CLIPVisionModel,
     LlavaProcessor,
+    PrinterCallback,
     Trainer,
     TrainingArguments,
 )
@@ -154,6 +155,7 @@ def ours(
             train_dataset=Order(range(len(lab.images)), epochs, seed=0),
             data_collator=batches,
         )
+        trainer.remove_callback(PrinterCallback)  # stdout is for the figures
         trainer.train()
         return time.perf_counter() - begin, _last_loss(trainer)
 
@@ -190,6 +192,7 @@ def trl(lab: Lab, epochs: int) -> tuple[float, float]:
             processing_class=processor,
             peft_config=LoraConfig(r=16, lora_alpha=16, target_modules=r".*language_model.*_proj"),
         )
+        trainer.remove_callback(PrinterCallback)
         begin = time.perf_counter()
         trainer.train()
         return time.perf_counter() - begin, _last_loss(trainer)
