@@ -15,7 +15,7 @@ from micrographia.records import Conversation, Micrograph
 from micrographia.teach.generate import current_course, for_a_student
 from micrographia.workspace import Workspace
 
-VERSION = 6
+VERSION = 7
 """Counts up when the same recipe and data make another student."""
 
 

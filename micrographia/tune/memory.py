@@ -38,7 +38,7 @@ class Step:
     images: int
     """What it says."""
     rows: int
-    """Of all images of a step, at most."""
+    """That are held at once, at most, by all processes."""
     longest: int | None = None
     """Tokens of a row, where a step can be cut into parts between its rows."""
     shared: bool = True
@@ -64,12 +64,12 @@ class Footprint:
 
     @property
     def rows(self) -> int:
-        """Of a step, in this process."""
+        """That are held at once, in this process."""
         return -(-self.step.rows // (count() if self.step.shared else 1))
 
     @property
     def kept(self) -> int:
-        """For the backward pass of a whole step."""
+        """For the backward pass."""
         return self.kept_always + self.kept_a_row * self.rows
 
     @property
@@ -141,20 +141,17 @@ class Memory:
 
 
 def _remedy(stage: Footprint, rows: int, accumulates: bool) -> str:
-    step = stage.step
-    if not rows:
-        return "choose a smaller model or a larger machine: not one row fits beside the weights"
+    step, ways = stage.step, []
     images = rows * step.images // stage.rows
-    ways = [f"set {step.field} to {images}, from {step.images}"] if images >= FEWEST_IMAGES else []
+    if images >= FEWEST_IMAGES:
+        ways.append(f"set {step.field} to {images}, from {step.images}")
     if step.longest is not None:
-        ways += ["lower tune.texts_per_image or tune.demonstrations"]
-    if step.longest is None and accumulates:
-        ways += ["its steps cannot be cut into parts, since a loss or a norm is over all images of a step"]
-    elif accumulates:
-        ways += ["start more processes: several do not cut their steps"]
-    elif step.longest is not None:
-        ways += ["set tune.too_large to accumulate"]
-    return ", or ".join(ways) or "choose a smaller model or a larger machine"
+        ways.append("lower tune.texts_per_image or tune.demonstrations")
+        ways.append("start more processes" if accumulates else "set tune.too_large to accumulate")
+    if not rows or not ways:
+        return "choose a smaller model or a larger machine"
+    whole = step.longest is None and accumulates
+    return ", or ".join(ways) + whole * "; its steps cannot be cut, since a loss or a norm is over all images"
 
 
 def footprint(

@@ -24,6 +24,7 @@ from micrographia.students.maemi import MAEMIForConditionalGeneration
 from micrographia.students.prompts import IMAGE_TOKEN, MAEMIProcessor
 from micrographia.teach.lexicon import class_words
 from micrographia.teach.sampling import most_similar
+from micrographia.tune import processes
 from micrographia.tune.collate import Texts
 from micrographia.tune.features import BlankSight, FeatureSight, look
 from micrographia.tune.fit import Curve, Stage, fit
@@ -44,6 +45,10 @@ SMALL = {
 """Of the blocks of a small language model; those of a large one stand in ``MAEMIConfig``."""
 
 PROJECTOR_STEPS = 60
+
+PARTS = 4
+"""Parts into which the largest step is cut: rows of like length need little padding, and fewer would be kept
+at once; more are no quicker."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ def _tune(run: Run, join: Callable[[Eye, Language], Joined]) -> Made:
     shown = demonstrations(run, turns, sight, pool, asked)
     batches = SightedBatches(
         *(sight, texts, run.recipe, joined.processor, joined.together, shown),
-        *(language.positions, memory.room),
+        *(language.positions, memory.room or _room(memory.stages[-1].step)),
     )
     curve = _learn_sight(run, joined.model, batches, parts)
     lines = "\n".join(planned.lines())
@@ -223,7 +228,7 @@ def _footprints(
     recipe = run.recipe
     largest = [trial.largest(row) for row in train]
     longest = max((sample for rows in largest for sample in rows), key=lambda sample: sample.length)
-    rows = recipe.batch * max(map(len, largest))
+    rows = -(-recipe.batch * max(map(len, largest)) // (PARTS if processes.count() == 1 else 1))
     words = Step("learning words", "tune.batch", recipe.batch, rows, longest.length)
 
     def batches(count: int) -> dict[str, Any]:
@@ -238,6 +243,11 @@ def _footprints(
             stages.append(footprint(project, learner, batches, run.precision))
         learner = _with_adapters(learner, recipe)
         return [*stages, footprint(words, learner, batches, run.precision)]
+
+
+def _room(step: Step) -> int | None:
+    """Tokens of a part of a step. Several processes do not cut theirs: all need as many parts."""
+    return step.rows * (step.longest or 0) if processes.count() == 1 else None
 
 
 def demonstrations(
