@@ -27,9 +27,8 @@ BEGIN, ENCODE, END = 1, 60, 2
 class Places:
     """Of a processor what batches need."""
 
-    opening = [BEGIN]
-
     def __init__(self, places):
+        self.opening = [BEGIN]
         self.place = [IMAGE_ID] * places
 
     def text(self, task, question, answer):
