@@ -36,6 +36,7 @@ from benchmarks import command
 from micrographia.adapt.dyqlora_fa import DyQLoRAFAConfig, DyQLoRAFALinear
 from micrographia.adapt.int8 import Int8Linear, dequantize
 from micrographia.adapt.lean_loss import without_logits
+from micrographia.tune import memory
 
 RANK, DROPOUT = 16, 0.05
 SHAPES: dict[str, tuple[dict[str, int], tuple[int, int]]] = {
@@ -99,20 +100,7 @@ def words(shape: str) -> Tensor:
 
 def kept(model: nn.Module, ids: Tensor) -> int:
     """Bytes that autograd keeps of one forward pass, every storage once, those of the model left out."""
-    own = {tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *model.buffers())}
-    held: dict[int, tuple[torch.UntypedStorage, int]] = {}
-
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in own:
-            held[storage._cdata] = (storage, storage.nbytes())  # held, so that its number is not given again
-        return tensor
-
-    model.train()
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        loss = model(input_ids=ids, labels=ids).loss
-    del loss
-    return sum(size for _, size in held.values())
+    return memory.kept_bytes(model, {"input_ids": ids, "labels": ids})
 
 
 def kept_bytes(shape: str) -> dict[str, int]:

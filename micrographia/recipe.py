@@ -160,6 +160,9 @@ class TuneSection(Section):
     demonstrations: int = Field(default=0, ge=0, le=16)
     """Labelled training images, the most similar ones, that stand before half of the questions for the
     category in maemi and llava; with them it is examined on showing examples too."""
+    too_large: Literal["refuse", "accumulate"] = "refuse"
+    """What becomes of a step that memory does not hold. refuse: tuning says what would fit; accumulate: a
+    step of maemi or llava is taken in as many parts as it needs, with the same images in the same order."""
     views: Literal[1, 4, 8] = 8
     """Ways to lay an image down while words are learned: 1 as it is, 4 turned, 8 turned and mirrored."""
     epochs: int | None = Field(default=None, ge=1)

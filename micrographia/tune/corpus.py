@@ -15,7 +15,7 @@ from micrographia.records import Conversation, Micrograph
 from micrographia.teach.generate import current_course, for_a_student
 from micrographia.workspace import Workspace
 
-VERSION = 6
+VERSION = 7
 """Counts up when the same recipe and data make another student."""
 
 
@@ -48,10 +48,11 @@ class Corpus:
         return min(prompts, key=lambda p: (-prompts[p], p)) if prompts else ""
 
     def fingerprint(self, recipe: TuneSection) -> str:
-        """sha256 over all that decides what the student of this recipe becomes; its name does not."""
+        """sha256 over all that decides what the student of this recipe becomes; its name does not, nor
+        whether its steps may be taken in parts."""
         texts = (f"{c.id} {c.prompt} {c.answer}" for c in self.conversations)
         division = json.dumps([self.parts, self.groups])
-        content = [str(VERSION), recipe.model_dump_json(exclude={"name"}), *texts, division]
+        content = [str(VERSION), recipe.model_dump_json(exclude={"name", "too_large"}), *texts, division]
         return hashlib.sha256("\n".join(content).encode()).hexdigest()
 
 

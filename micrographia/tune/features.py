@@ -3,7 +3,7 @@ is locked, computed once for each of the eight ways to lay an image down."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,6 +37,25 @@ class PixelSight:
     def __call__(self, rows: Sequence[int], views: Sequence[int]) -> dict[str, Tensor]:
         """``pixel_values`` (B, channels, size, size)."""
         return {"pixel_values": laid_down(self.pixels, rows, views)}
+
+
+@dataclass(frozen=True)
+class BlankSight:
+    """Zeros as large as what a student is given to see: to try what a step takes up before there is any."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    """Of one image, by the model's arguments."""
+
+    @classmethod
+    def of(cls, eye: Eye, pixels: tuple[int, ...]) -> BlankSight:
+        """In place of a ``FeatureSight``; ``pixels`` (n, channels, height, width) is the shape of images."""
+        with torch.no_grad():
+            found, placed = eye.encode_images(torch.zeros(1, *pixels[1:], device=eye.device))
+        return cls({"image_tokens": tuple(found.shape[1:]), "image_cls": tuple(placed.shape[1:])})
+
+    def __call__(self, rows: Sequence[int], views: Sequence[int]) -> dict[str, Tensor]:
+        """Those arguments for as many images."""
+        return {name: torch.zeros(len(rows), *shape) for name, shape in self.shapes.items()}
 
 
 @dataclass(frozen=True)

@@ -229,11 +229,22 @@ class PartsTrainer(Trainer):
         super().__init__(**arguments)
         self._parts: dict[str, list[torch.Tensor]] = {}
 
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Of a step that is cut into ``parts``, one after the other: their gradients add up, and the loss of
+        each is over the answer tokens of the whole step."""
+        total: Any = 0
+        for part in inputs.get("parts", [inputs]):
+            total = total + super().training_step(model, part, *args, **kwargs)
+        return total
+
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
     ) -> Any:
         """The model's own loss, its parts kept for the log; in validation that of its answers alone, since
         how well it compares depends on which images come together."""
+        if "parts" in inputs:  # in validation
+            losses = [self.compute_loss(model, part, **kwargs) for part in inputs["parts"]]
+            return (sum(losses), {}) if return_outputs else sum(losses)
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
         if not model.training and outputs.get("lm") is not None:
             loss = outputs["lm"]

@@ -81,6 +81,12 @@ class Muon(torch.optim.Optimizer):
         return (mean / first) / ((square / second).sqrt() + tiny)
 
 
+def moment_bytes(model: nn.Module) -> int:
+    """What Muon remembers of all that is trained: one moment of a matrix, two of anything else."""
+    matrices = _matrix_ids(model)
+    return sum((1 if id(p) in matrices else 2) * p.nbytes for p in model.parameters() if p.requires_grad)
+
+
 def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
     """``matrix`` with its singular values brought to 0.7-1.2, its singular vectors kept.
 

@@ -69,6 +69,11 @@ class Language:
     learns: bool
     """Whether it is our own, and learns to speak before it is frozen."""
 
+    @property
+    def positions(self) -> int:
+        """Tokens that it can read, all that stands before a question among them."""
+        return int(self.model.config.get_text_config().max_position_embeddings)
+
 
 def eye_of(run: Run) -> Eye:
     """The recipe's. Raises PlanError for our own without labels to learn, and for a folder that holds

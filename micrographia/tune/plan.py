@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from transformers import PreTrainedModel
 
 from micrographia.recipe import TuneSection
+from micrographia.records import Micrograph
+from micrographia.students.chat import Tokens
 from micrographia.tune.collate import Text, Texts
 from micrographia.tune.corpus import require_learners
+from micrographia.tune.memory import Memory
 from micrographia.tune.order import Order
 from micrographia.tune.precision import Precision
 
@@ -23,8 +24,52 @@ LABEL_STEPS, WORD_STEPS = 700, 360
 FEWEST_EPOCHS = 4
 """Passes over the images, however many there are."""
 
-ADAM_BYTES = 16
-"""Bytes for each trained parameter in float32: the weight, its gradient and two moments."""
+FEATURE = 10
+"""Pixels of a feature whose size after scaling is told."""
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """How images reach a student's eye."""
+
+    form: str
+    """Size and colour, in words."""
+    least: float
+    """Pixels of the eye for each pixel of an image, along the side and of the image that lose most."""
+    most: float
+    """The same where least is lost."""
+
+    def __str__(self) -> str:
+        factors = f"{self.least:.2g}" + ("" if self.least == self.most else f" to {self.most:.2g}")
+        becomes = f"{FEATURE} px become {FEATURE * self.least:.2g} at worst"
+        return f"{self.form}; scaled by {factors}, so that {becomes}"
+
+
+def squashed(micrographs: Sequence[Micrograph], pixels: tuple[int, ...]) -> Scaled:
+    """Fields of any form on squares: ``pixels`` (n, channels, size, size) is the shape of the images as the
+    eye takes them."""
+    _, channels, size, _ = pixels
+    factors = [size / side for micrograph in micrographs for side in _field(micrograph)]
+    colour = "grey" if channels == 1 else "colour"
+    return Scaled(f"{size} x {size} px, {colour}", min(factors), max(factors))
+
+
+def _field(micrograph: Micrograph) -> tuple[int, int]:
+    """(rows, columns) of what students see."""
+    box = micrograph.field
+    if box is None:
+        return micrograph.height, micrograph.width
+    return box.bottom - box.top, box.right - box.left
+
+
+def sample_tokens(texts: Sequence[Texts], image_tokens: int, places: int = 0) -> list[Tokens]:
+    """Of each text, with its image; ``places`` of its ids stand for the image."""
+    return [
+        Tokens(image_tokens, text.length - places)
+        for image in texts
+        for by_task in image.values()
+        for text in by_task
+    ]
 
 
 @dataclass(frozen=True)
@@ -34,21 +79,21 @@ class Plan:
     training: int
     validation: int
     test: int
-    texts: int
-    left_out: tuple[str, ...]
-    """Texts that are longer than the student reads, with their lengths."""
     untaught: int
     """Images of the workspace that no conversation is about."""
-    tokens_median: float
-    tokens_longest: int
-    image_tokens: int
-    image_size: int
-    channels: int
+    scaled: Scaled
+    samples: Sequence[Tokens]
+    """Of each text with its images."""
+    left_out: Sequence[str]
+    """What is longer than the student reads, with its lengths."""
     parameters: int
     label_steps: int
     steps: int
     locked: bool
     precision: Precision
+    memory: Memory
+    shown: str = ""
+    """What stands before questions, in words."""
 
     def lines(self) -> list[str]:
         """The plan in words."""
@@ -57,59 +102,59 @@ class Plan:
             if self.locked
             else "learns together with the words"
         )
-        colour = "grey" if self.channels == 1 else "colour"
-        weights = self.parameters * ADAM_BYTES / 2**20
+        free, *stages = self.memory.lines()
         return [
             f"images       {self.training} train, {self.validation} validation, {self.test} test (kept away)"
             + (f"; {self.untaught} left out, not taught" if self.untaught else ""),
-            f"each image   {self.image_size} x {self.image_size} px, {colour}: {self.image_tokens} tokens",
-            f"texts        {self.texts}; {self.tokens_median:.0f} tokens (median) to {self.tokens_longest}",
+            f"each image   {self.scaled}",
+            f"texts        {len(self.samples)}; {_spread([sample.image for sample in self.samples])} image "
+            f"tokens and {_spread([sample.text for sample in self.samples])} text tokens",
+            *([f"shown        {self.shown}"] if self.shown else []),
             f"left out     {len(self.left_out)} texts{''.join(f'; {text}' for text in self.left_out[:5])}",
-            f"student      {self.parameters / 1e6:.2f} M parameters; at most {weights:.0f} MiB with moments",
+            f"student      {self.parameters / 1e6:.2f} M parameters",
+            f"memory       {free}",
+            *(f"             {stage}" for stage in stages),
             f"eye          {eye}",
             f"words        up to {self.steps} steps",
             f"arithmetic   {'bfloat16' if self.precision.bf16 else 'float32'}: {self.precision.reason}",
         ]
 
 
+def _spread(counts: Sequence[int]) -> str:
+    middle, most = float(np.median(counts)), max(counts)
+    return str(most) if middle == most else f"{middle:.0f} (median) to {most}"
+
+
 def plan(
     parts: Mapping[str, Sequence[int]],
-    texts: Sequence[Texts],
-    left_out: Sequence[str],
     untaught: int,
-    model: PreTrainedModel,
+    scaled: Scaled,
+    samples: Sequence[Tokens],
+    left_out: Sequence[str],
+    parameters: int,
     recipe: TuneSection,
     locked: bool,
     precision: Precision,
-    pixels: tuple[int, ...],
+    memory: Memory,
+    shown: str = "",
 ) -> Plan:
-    """The plan of a run; ``pixels`` (n, channels, size, size) is the shape of the images as the eye takes
-    them.
-
-    Raises PlanError where there is nothing to learn from or to validate with.
-    """
-    require_learners(parts)
-    with torch.no_grad():
-        image_tokens = model.encode_images(torch.zeros(1, *pixels[1:], dtype=model.dtype))[0].shape[1]
+    """The plan of a run. What does not fit the memory is for ``Memory.require`` to refuse."""
     labels, words = label_order(parts["train"], recipe), word_order(parts["train"], recipe)
-    lengths = [text.length for image in texts for by_task in image.values() for text in by_task]
     return Plan(
         training=len(parts["train"]),
         validation=len(parts["validation"]),
         test=len(parts["test"]),
-        texts=len(lengths),
-        left_out=tuple(left_out),
         untaught=untaught,
-        tokens_median=float(np.median(lengths)),
-        tokens_longest=max(lengths),
-        image_tokens=image_tokens,
-        image_size=pixels[2],
-        channels=pixels[1],
-        parameters=model.num_parameters(),
+        scaled=scaled,
+        samples=samples,
+        left_out=left_out,
+        parameters=parameters,
         label_steps=math.prod(labels.rounds(recipe.labels.batch)) if locked else 0,
         steps=math.prod(words.rounds(recipe.batch)),
         locked=locked,
         precision=precision,
+        memory=memory,
+        shown=shown,
     )
 
 
@@ -132,14 +177,15 @@ def epochs_of(
 
 
 def without_too_long(
-    texts: Sequence[Texts], names: Sequence[str], longest: int
+    texts: Sequence[Texts], names: Sequence[str], longest: int, places: int = 0
 ) -> tuple[list[Texts], list[str]]:
-    """The texts that the student can read, and a line for each that it cannot."""
+    """The texts that the student can read, and a line for each that it cannot; ``places`` of a text's ids
+    stand for its image."""
     left_out: list[str] = []
 
     def fits(text: Text[list[int]], name: str) -> bool:
         if text.length > longest:
-            left_out.append(f"{name}: {text.length} tokens, {longest} are read")
+            left_out.append(f"{name}: {Tokens(places, text.length - places)}; {longest} are read")
         return text.length <= longest
 
     kept: list[Texts] = [
@@ -152,5 +198,10 @@ def without_too_long(
 def with_texts(
     parts: Mapping[str, Sequence[int]], texts: Sequence[Mapping[str, Sequence[Any]]]
 ) -> dict[str, list[int]]:
-    """The rows of each part whose images still have something said of them."""
-    return {part: [row for row in rows if any(texts[row].values())] for part, rows in parts.items()}
+    """The rows of each part whose images still have something said of them.
+
+    Raises PlanError where there is nothing to learn from or to validate with.
+    """
+    spoken = {part: [row for row in rows if any(texts[row].values())] for part, rows in parts.items()}
+    require_learners(spoken)
+    return spoken

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.processing_utils import ProcessorMixin
 
@@ -16,14 +17,22 @@ from micrographia.students.chat import ChatProcessor
 from micrographia.students.configuration import VisionConfig
 from micrographia.students.processor import MVaEMaImageProcessor
 from micrographia.students.tokens import train_tokenizer
-from micrographia.students.vision import VisionEncoder
+from micrographia.students.vision import LabelledVision, VisionEncoder
 from micrographia.tune.collate import Asks, Texts, texts_by_micrograph
 from micrographia.tune.corpus import Corpus
 from micrographia.tune.fit import Curve
-from micrographia.tune.labels import LabelSets, facts_by_micrograph, finding, label_sets, learn_labels
-from micrographia.tune.order import Plain
+from micrographia.tune.labels import (
+    LabelBatches,
+    LabelSets,
+    facts_by_micrograph,
+    finding,
+    label_sets,
+    learn_labels,
+)
+from micrographia.tune.memory import FEWEST_IMAGES, Footprint, Step, footprint
+from micrographia.tune.order import Draw, Plain
 from micrographia.tune.pixels import Pixels, ours, prepare
-from micrographia.tune.plan import label_order, without_too_long
+from micrographia.tune.plan import Plan, label_order, without_too_long
 from micrographia.tune.precision import Precision, choose_once
 from micrographia.workspace import Workspace
 
@@ -85,11 +94,32 @@ class Run:
         taught = self.corpus.of("train")
         return train_tokenizer([text for c in taught for text in (c.prompt, c.answer)], VOCABULARY)
 
-    def texts(self, processor: Asks[list[int]], longest: int) -> tuple[list[Texts], list[str]]:
-        """Texts of each micrograph, in their order, and what is too long to be read."""
+    def texts(
+        self, processor: Asks[list[int]], longest: int, places: int = 0
+    ) -> tuple[list[Texts], list[str]]:
+        """Texts of each micrograph, in their order, and what is too long to be read; ``places`` of a text's
+        ids stand for its image."""
         every = texts_by_micrograph(self.corpus.conversations, processor)
         texts = [every.get(m.id, {}) for m in self.corpus.micrographs]
-        return without_too_long(texts, [m.name for m in self.corpus.micrographs], longest)
+        return without_too_long(texts, [m.name for m in self.corpus.micrographs], longest, places)
+
+    def eye_footprint(self) -> Footprint:
+        """Of the stage in which the eye learns labels."""
+        batches = LabelBatches(self.pixels, self.sets)
+        images = self.recipe.labels.batch
+        with torch.random.fork_rng():
+            eye = LabelledVision(self.vision)
+        return footprint(
+            Step("learning labels", "tune.labels.batch", images, images, shared=False),
+            *(eye, lambda rows: batches([Draw(0, None)] * rows), self.precision),
+            fewest=FEWEST_IMAGES,
+        )
+
+    def begin(self, planned: Plan) -> None:
+        """Say the plan. Raises PlanError where it does not fit the memory."""
+        for line in planned.lines():
+            self.say(line)
+        planned.memory.require()
 
     def learn_eye(self, train: Sequence[int], validation: Sequence[int]) -> tuple[VisionEncoder, Curve]:
         """An eye that tells the labels of the training images."""

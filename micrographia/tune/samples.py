@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from micrographia.recipe import TuneSection
 from micrographia.students.losses import IGNORED
 from micrographia.students.prompts import MAEMIProcessor
-from micrographia.tune.collate import Text, Texts, choose
+from micrographia.tune.collate import ONE_OF_EACH, Text, Texts, choose
 from micrographia.tune.features import Sight
 from micrographia.tune.order import Draw
 
@@ -64,6 +64,24 @@ def batch_of(samples: Sequence[Sample], sight: Sight) -> dict[str, Any]:
     return batch
 
 
+def in_parts(samples: Sequence[Sample], sight: Sight, room: int) -> dict[str, Any]:
+    """``batch_of`` cut into ``parts`` of at most ``room`` tokens, padding among them, rows of like length
+    together; a longer row is a part by itself. ``input_ids`` and ``labels`` are those of all rows.
+
+    ``fit`` takes the parts one after the other.
+    """
+    parts: list[list[Sample]] = [[]]
+    for sample in sorted(samples, key=lambda sample: sample.length):
+        if parts[-1] and (len(parts[-1]) + 1) * sample.length > room:
+            parts.append([])
+        parts[-1].append(sample)
+    return {
+        "input_ids": _padded([_ids(sample) for sample in samples], 0),
+        "labels": _padded([_labels(sample) for sample in samples], IGNORED),
+        "parts": [batch_of(part, sight) for part in parts],
+    }
+
+
 def may_attend(numbers: Tensor) -> Tensor:
     """(B, 1, L, L) whether a token attends to another; ``numbers`` (B, L): 0 for the opening, from 1 on for
     the texts, -1 for padding, which attends to itself: a softmax over nothing is no number."""
@@ -82,9 +100,9 @@ class Demonstrations:
     turns: Mapping[int, list[int]]
     """Token ids from the image's place to the end of the answer."""
 
-    def before(self, row: int) -> tuple[tuple[Seen, ...], list[int]]:
-        """Images, as they are, and the ids of their turns."""
-        shown = self.rows.get(row, ())
+    def before(self, row: int, count: int) -> tuple[tuple[Seen, ...], list[int]]:
+        """The ``count`` images most like it, as they are, and the ids of their turns."""
+        shown = self.rows[row][-count:]
         return tuple((other, 0) for other in shown), [i for other in shown for i in self.turns[other]]
 
 
@@ -94,7 +112,9 @@ NO_DEMONSTRATIONS = Demonstrations({}, {})
 class SightedBatches:
     """Draws to batches: each image brings texts, each with the image before it, some with demonstrations.
 
-    With ``together`` the texts of an image share one row.
+    With ``together`` the texts of an image share a row, as many as it holds. No row has more than ``longest``
+    tokens if each text alone has not: of its demonstrations the least like are left out. With ``room`` a step
+    is cut ``in_parts`` of so many tokens.
     """
 
     def __init__(
@@ -105,6 +125,8 @@ class SightedBatches:
         processor: MAEMIProcessor,
         together: bool,
         demonstrations: Demonstrations = NO_DEMONSTRATIONS,
+        longest: int | None = None,
+        room: int | None = None,
     ) -> None:
         self.sight = sight
         self.texts = texts
@@ -114,33 +136,71 @@ class SightedBatches:
         """So many ids at the beginning of a question are the same for all questions about an image."""
         self.together = together
         self.demonstrations = demonstrations
+        self.longest = longest
+        self.room = room
 
     def __call__(self, draws: Sequence[Draw]) -> dict[str, Any]:
         """What ``forward`` takes."""
-        return batch_of([sample for draw in draws for sample in self.samples(draw)], self.sight)
+        samples = [sample for draw in draws for sample in self.samples(draw)]
+        return (
+            batch_of(samples, self.sight) if self.room is None else in_parts(samples, self.sight, self.room)
+        )
 
     def samples(self, draw: Draw) -> list[Sample]:
         """The rows of one image."""
         view = 0 if draw.seed is None else draw.seed % self.recipe.views
         chosen = choose(self.texts[draw.image], draw, self.recipe.texts_per_image)
-        plain = [self._sample(draw.image, view, text) for text in chosen if text.answer(view)]
-        made = self._joined(plain) if self.together and plain else plain
-        category = next((text for text in chosen if text.task == "category"), None)
-        if category and self.demonstrations.rows.get(draw.image) and shows(draw):
-            made.append(self._shown(self._sample(draw.image, view, category)))
-        return made
+        return self._rows((draw.image, view), chosen, shows=shows(draw))
 
-    def _sample(self, row: int, view: int, text: Text[list[int]]) -> Sample:
+    def largest(self, image: int) -> list[Sample]:
+        """The rows of an image where its longest texts are drawn, and it is shown others."""
+        every = {
+            task: sorted(map(_at_its_longest, texts), key=lambda text: text.length, reverse=True)
+            for task, texts in self.texts[image].items()
+            if texts
+        }
+        single = [every[task][0] for task in ONE_OF_EACH if task in every]
+        rest = max(self.recipe.texts_per_image - len(single), 0)
+        return self._rows((image, 0), [*single, *every.get("vqa", [])[:rest]], shows=True)
+
+    def _rows(self, seen: Seen, chosen: Sequence[Text[list[int]]], shows: bool) -> list[Sample]:
+        told = [text for text in chosen if text.answer(seen[1])]
+        plain = [self._sample(seen, text) for text in told]
+        category = [sample for sample, text in zip(plain, told, strict=True) if text.task == "category"][:1]
+        shown = [row for sample in category for row in self._shown(sample)] if shows else []
+        return [*(self._joined(plain) if self.together else plain), *shown]
+
+    def _sample(self, seen: Seen, text: Text[list[int]]) -> Sample:
         opening, question = text.question[: self.opening], text.question[self.opening :]
-        return Sample(((row, view),), opening, [(question, text.answer(view) or [])])
+        return Sample((seen,), opening, [(question, text.answer(seen[1]) or [])])
 
     def _joined(self, samples: Sequence[Sample]) -> list[Sample]:
-        return [replace(samples[0], texts=[text for sample in samples for text in sample.texts])]
+        rows: list[Sample] = []
+        for sample in samples:
+            if rows and self._fits(joined := replace(rows[-1], texts=rows[-1].texts + sample.texts)):
+                rows[-1] = joined
+            else:
+                rows.append(sample)
+        return rows
 
-    def _shown(self, sample: Sample) -> Sample:
-        images, ids = self.demonstrations.before(sample.images[0][0])
-        opening = sample.opening[: self.begin] + ids + sample.opening[self.begin :]
-        return replace(sample, images=(*images, *sample.images), opening=opening)
+    def _shown(self, sample: Sample) -> list[Sample]:
+        """With as many demonstrations as it can have; none where there are none, or none fits."""
+        row = sample.images[0][0]
+        for count in range(len(self.demonstrations.rows.get(row, ())), 0, -1):
+            images, ids = self.demonstrations.before(row, count)
+            opening = sample.opening[: self.begin] + ids + sample.opening[self.begin :]
+            shown = replace(sample, images=(*images, *sample.images), opening=opening)
+            if self._fits(shown):
+                return [shown]
+        return []
+
+    def _fits(self, sample: Sample) -> bool:
+        return self.longest is None or sample.length <= self.longest
+
+
+def _at_its_longest(text: Text[list[int]]) -> Text[list[int]]:
+    """With the longest of its answers in every view."""
+    return replace(text, answers=(max((answer or [] for answer in text.answers), key=len),))
 
 
 def shows(draw: Draw) -> bool:

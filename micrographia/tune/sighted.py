@@ -5,7 +5,7 @@ are frozen; then what stands between them learns, with low-rank adapters of the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,20 +16,23 @@ from micrographia.adapt.dyqlora_fa import TYPE
 from micrographia.adapt.lean_loss import without_logits
 from micrographia.adapt.methods import adapted
 from micrographia.adapt.ranks import DrawRanks
+from micrographia.recipe import TuneSection
 from micrographia.students.llava import SightedLlava
 from micrographia.students.maemi import MAEMIForConditionalGeneration
 from micrographia.students.prompts import IMAGE_TOKEN, MAEMIProcessor
 from micrographia.teach.lexicon import class_words
+from micrographia.tune import processes
 from micrographia.tune.collate import Texts
 from micrographia.tune.demonstrations import likest, shown_and_asked
-from micrographia.tune.features import FeatureSight, look
+from micrographia.tune.features import BlankSight, FeatureSight, look
 from micrographia.tune.fit import Curve, Stage, fit
 from micrographia.tune.language import LanguageStage, Passage, learn_language
+from micrographia.tune.memory import Footprint, Memory, Step, footprint, light_copy, usable
 from micrographia.tune.order import Order, Plain
 from micrographia.tune.parts import Eye, Language, eye_of, language_of
-from micrographia.tune.plan import epochs_of, plan, with_texts, word_order
+from micrographia.tune.plan import epochs_of, plan, sample_tokens, squashed, with_texts, word_order
 from micrographia.tune.run import Made, Run
-from micrographia.tune.samples import NO_DEMONSTRATIONS, Demonstrations, SightedBatches
+from micrographia.tune.samples import NO_DEMONSTRATIONS, Demonstrations, SightedBatches, batch_of
 
 SMALL = {
     "cross_attention_every": 1,
@@ -40,6 +43,10 @@ SMALL = {
 """Of the blocks of a small language model; those of a large one stand in ``MAEMIConfig``."""
 
 PROJECTOR_STEPS = 60
+
+PARTS = 4
+"""Parts into which the largest step is cut: rows of like length need little padding, and fewer would be kept
+at once; more are no quicker."""
 
 
 @dataclass(frozen=True)
@@ -88,15 +95,28 @@ def _tune(run: Run, join: Callable[[Eye, Language], Joined]) -> Made:
     torch.manual_seed(run.recipe.seed)
     eye, language = eye_of(run), language_of(run)
     joined = join(eye, language)
-    texts, left_out = run.texts(joined.processor, language.longest + joined.processor.image_seq_length)
+    places = joined.processor.image_seq_length
+    texts, left_out = run.texts(joined.processor, min(language.longest + places, language.positions), places)
     parts = with_texts(run.corpus.parts, texts)
-    planned = plan(
-        *(parts, texts, left_out, run.corpus.untaught, joined.model, run.recipe, eye.learns, run.precision),
-        eye.pixels.shape,
-    )
     pool, asked = shown_and_asked(run, parts)
-    for line in planned.lines():
-        run.say(line)
+    turns = turns_of(run, joined.processor, pool)
+    blank = BlankSight.of(joined.model, eye.pixels.shape)
+    trial = SightedBatches(
+        *(blank, texts, run.recipe, joined.processor, joined.together),
+        *(longest_shown(turns, asked, run.recipe.demonstrations), language.positions),
+    )
+    memory = Memory(
+        _footprints(run, joined, eye, trial, parts["train"]),
+        *(usable(joined.model), run.recipe.too_large == "accumulate"),
+    )
+    scaled = squashed(run.corpus.micrographs, eye.pixels.shape)
+    samples = sample_tokens(texts, blank.shapes["image_tokens"][0], places)
+    planned = plan(
+        *(parts, run.corpus.untaught, scaled, samples, left_out),
+        *(joined.model.num_parameters(), run.recipe, eye.learns, run.precision, memory),
+        shown=_shown(trial, asked),
+    )
+    run.begin(planned)
 
     label_curve: Curve = []
     if eye.learns:
@@ -105,8 +125,11 @@ def _tune(run: Run, join: Callable[[Eye, Language], Joined]) -> Made:
     if language.learns:
         _learn_language(run, joined, passages(texts, parts["train"], joined.processor))
     sight = _look(run, joined, eye, [*parts["train"], *parts["validation"]])
-    shown = _demonstrations(run, joined.processor, sight, pool, asked)
-    batches = SightedBatches(sight, texts, run.recipe, joined.processor, joined.together, shown)
+    shown = _demonstrations(run, turns, sight, pool, asked)
+    batches = SightedBatches(
+        *(sight, texts, run.recipe, joined.processor, joined.together, shown),
+        *(language.positions, memory.room or _room(memory.stages[-1].step)),
+    )
     curve = _learn_sight(run, joined.model, batches, parts)
     lines = "\n".join(planned.lines())
     return Made(joined.model, joined.processor, parts, lines, label_curve, curve, shown.rows)
@@ -147,15 +170,84 @@ def _look(run: Run, joined: Joined, eye: Eye, rows: Sequence[int]) -> FeatureSig
     return look(joined.model.eval(), eye.pixels, rows, folder, run.progress, run.recipe.views)
 
 
+def turns_of(run: Run, processor: MAEMIProcessor, pool: Sequence[int]) -> dict[int, list[int]]:
+    """Of each row that can be shown its question and label, as token ids."""
+    question = run.corpus.commonest_prompt("category", "short")
+    labels = {row: class_words(str(run.corpus.micrographs[row].label)) for row in pool}
+    return {row: processor.demonstration(question, labels[row]) for row in pool}
+
+
+def longest_shown(turns: Mapping[int, list[int]], asked: Sequence[int], count: int) -> Demonstrations:
+    """Before each row the longest of the turns: no others take up more."""
+    longest = sorted(turns, key=lambda row: len(turns[row]))[-count:]
+    return Demonstrations(dict.fromkeys(asked, longest), turns)
+
+
+def _shown(trial: SightedBatches, asked: Sequence[int]) -> str:
+    """How many demonstrations there are and fit, for the plan."""
+    counts = [
+        max(len(sample.images) for sample in trial.largest(row)) - 1
+        for row in asked
+        if trial.texts[row].get("category")
+    ]
+    if not counts:
+        return ""
+    wanted, fewest = trial.recipe.demonstrations, min(counts)
+    left = "" if fewest == wanted else f"; {fewest} where texts are long, the least like are left out"
+    return f"{wanted} images with their labels, before half of the questions for the category{left}"
+
+
+def _footprints(
+    run: Run, joined: Joined, eye: Eye, trial: SightedBatches, train: Sequence[int]
+) -> list[Footprint]:
+    """Of all stages whose batch the recipe sets, tried on copies that share the model's weights."""
+    recipe = run.recipe
+    largest = [trial.largest(row) for row in train]
+    longest = max((sample for rows in largest for sample in rows), key=lambda sample: sample.length)
+    rows = -(-recipe.batch * max(map(len, largest)) // (PARTS if processes.count() == 1 else 1))
+    words = Step("learning words", "tune.batch", recipe.batch, rows, longest.length)
+
+    def batches(count: int) -> dict[str, Any]:
+        return batch_of([longest] * count, trial.sight)
+
+    stages = [run.eye_footprint()] if eye.learns else []
+    with torch.random.fork_rng():
+        learner = light_copy(joined.model)
+        _leave_logits(learner)
+        if _projects(recipe):
+            project = replace(words, stage="learning to project")
+            stages.append(footprint(project, learner, batches, run.precision))
+        learner = _with_adapters(learner, recipe)
+        return [*stages, footprint(words, learner, batches, run.precision)]
+
+
+def _room(step: Step) -> int | None:
+    """Tokens of a part of a step. Several processes do not cut theirs: all need as many parts."""
+    return step.rows * (step.longest or 0) if processes.count() == 1 else None
+
+
 def _demonstrations(
-    run: Run, processor: MAEMIProcessor, sight: FeatureSight, pool: Sequence[int], asked: Sequence[int]
+    run: Run,
+    turns: Mapping[int, list[int]],
+    sight: FeatureSight,
+    pool: Sequence[int],
+    asked: Sequence[int],
 ) -> Demonstrations:
     if not asked:
         return NO_DEMONSTRATIONS
-    question = run.corpus.commonest_prompt("category", "short")
-    labels = {row: class_words(str(run.corpus.micrographs[row].label)) for row in pool}
-    turns = {row: processor.demonstration(question, words) for row, words in labels.items()}
     return Demonstrations(likest(run, sight.cls[:, 0].astype(np.float32), pool, asked), turns)
+
+
+def _leave_logits(model: Any) -> None:
+    without_logits(model.language_model if hasattr(model, "language_model") else model)
+
+
+def _projects(recipe: TuneSection) -> bool:
+    return recipe.family == "llava" and recipe.projector.epochs != 0
+
+
+def _with_adapters(model: Any, recipe: TuneSection) -> Any:
+    return model if recipe.low_rank.method == "none" else adapted(model, recipe.low_rank, recipe.seed)
 
 
 def _learn_sight(
@@ -163,15 +255,15 @@ def _learn_sight(
 ) -> list[dict[str, float]]:
     """What stands between eye and language model, and the adapters, which end as part of the weights."""
     recipe, (train, validation) = run.recipe, (parts["train"], Plain(parts["validation"]))
-    without_logits(model.language_model if hasattr(model, "language_model") else model)
-    if recipe.family == "llava" and recipe.projector.epochs != 0:
+    _leave_logits(model)
+    if _projects(recipe):
         epochs = epochs_of(recipe.projector.epochs, train, recipe.batch, PROJECTOR_STEPS, fewest=1)
         fit(
             Stage("learning to project", recipe.batch, recipe.projector.learning_rate),
             *(model, Order(train, epochs, recipe.seed), validation, batches),
             *(run.folder / "projector", run.precision, run.progress),
         )
-    learner = model if recipe.low_rank.method == "none" else adapted(model, recipe.low_rank, recipe.seed)
+    learner = _with_adapters(model, recipe)
     dynamic = recipe.low_rank.method == TYPE.lower()
     curve = fit(
         Stage("learning words", recipe.batch, recipe.rate, patience=recipe.patience),

@@ -16,7 +16,8 @@ from micrographia.students.cross_attention import GatedCrossAttention
 from micrographia.students.llava import SightedLlava
 from micrographia.students.maemi import MAEMIForConditionalGeneration
 from micrographia.students.tokens import train_tokenizer
-from micrographia.tune import language, sighted
+from micrographia.tune import language, memory, sighted
+from micrographia.tune.card import read_card
 from micrographia.tune.train import DEMONSTRATIONS, tune
 from micrographia.workspace import RECIPE as RECIPE_FILE
 from micrographia.workspace import open_workspace
@@ -201,3 +202,23 @@ def test_a_folder_without_a_whole_model_is_refused_by_its_field(taught, given, t
         with pytest.raises(PlanError, match=problem) as refused:
             tune_in(lab_with(taught, lab, recipe))
         assert field in str(refused.value)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_does_not_fit_is_refused_or_taken_in_parts_as_told(taught, tmp_path, monkeypatch, family):
+    lines = []
+
+    def tune_with(there, recipe, name):
+        monkeypatch.setattr(memory, "_available", lambda: there)
+        lines.clear()
+        with open_workspace(lab_with(taught, tmp_path / name, recipe)) as workspace:
+            return tune(workspace, progress=Counting(), say=lines.append)
+
+    there = 20 * 2**20
+    quick = section(family).replace("labels: {epochs: 1, batch: 8}", "labels: {epochs: 1, batch: 2}")
+    with pytest.raises(PlanError, match=r"it takes learning .* or set tune\.too_large to accumulate"):
+        tune_with(there, quick, "refused")
+    assert any(line.startswith("memory") for line in lines)
+    folder = tune_with(there, quick.replace("name: small,", "name: small, too_large: accumulate,"), "parts")
+    assert any("cut into parts of at most" in line for line in lines)
+    assert "cut into parts" in read_card(folder).plan

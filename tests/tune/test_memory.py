@@ -1,0 +1,114 @@
+"""What a step keeps is measured, what does not fit is refused, and a step in parts is the same step."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from micrographia.adapt.lean_loss import without_logits
+from micrographia.adapt.methods import adapted
+from micrographia.errors import PlanError
+from micrographia.recipe import LowRankSection
+from micrographia.tune import memory
+from micrographia.tune.memory import Footprint, Memory, Step, footprint, kept_bytes, light_copy, usable
+from micrographia.tune.muon import Muon, moment_bytes
+from micrographia.tune.precision import Precision
+from tests.students.languages import language_model
+
+SINGLE = Precision(False, "tests")
+STEP = Step("learning words", "tune.batch", images=8, rows=16, longest=12)
+
+
+def rows(count, length=12):
+    ids = torch.randint(4, 64, (count, length), generator=torch.Generator().manual_seed(0))
+    return {"input_ids": ids, "labels": ids}
+
+
+def learner():
+    model = language_model("llama").requires_grad_(False)
+    without_logits(model)
+    return adapted(model, LowRankSection(rank=4, lowest_rank=2), 0)
+
+
+def test_what_is_foretold_of_two_rows_is_what_many_keep():
+    model = learner()
+    told = footprint(STEP, model, rows, SINGLE)
+    assert told.kept == pytest.approx(kept_bytes(model, rows(16)), rel=0.01)
+    assert 0 < told.kept_always < told.kept_a_row
+
+
+def test_weights_are_counted_by_kind():
+    model = learner()
+    told = footprint(STEP, model, rows, SINGLE)
+    every = [*model.parameters(), *model.buffers()]
+    assert told.eight_bit == sum(t.numel() for t in every if t.dtype == torch.int8) > 10_000
+    assert told.trained == sum(p.nbytes for p in model.parameters() if p.requires_grad) > 0
+    assert told.eight_bit + told.frozen + told.trained == sum(t.nbytes for t in every)
+
+
+def test_moments_are_those_that_the_optimizer_makes():
+    model = nn.Sequential(nn.Embedding(50, 32), nn.Linear(32, 64), nn.LayerNorm(64), nn.Linear(64, 4))
+    model[0].requires_grad_(False)
+    optimizer = Muon(model)
+    model(torch.arange(5)).sum().backward()
+    optimizer.step()
+    state = [t for one in optimizer.state.values() for t in one.values() if torch.is_tensor(t)]
+    assert moment_bytes(model) == sum(t.nbytes for t in state)
+
+
+def test_measuring_leaves_random_numbers_and_the_model_as_they_were():
+    model = language_model("llama").requires_grad_(False)
+    model.lm_head.weight.requires_grad_()
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    copy = adapted(light_copy(model), LowRankSection(dropout=0.5), 0)
+    kept_bytes(copy, rows(1))
+    assert torch.equal(torch.rand(3), expected)
+    assert {name for name, p in model.named_parameters() if p.requires_grad} == {"lm_head.weight"}
+    assert before.keys() == dict(model.named_parameters()).keys() and not model.training
+    assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
+
+
+STAGE = Footprint(STEP, eight_bit=100, frozen=50, trained=10, moments=30, kept_always=0, kept_a_row=25)
+"""200 bytes stand; 16 rows take 400 more."""
+
+
+@pytest.mark.parametrize("there", [600, None])
+def test_what_fits_is_not_cut(there):
+    found = Memory([STAGE], there, accumulates=True)
+    found.require()
+    assert found.room is None
+
+
+def test_what_does_not_fit_is_refused_with_what_would():
+    with pytest.raises(PlanError, match=r"learning words at most .* set tune.batch to 7, from 8") as refused:
+        Memory([STAGE], 599, accumulates=False).require()
+    assert "gradients" in str(refused.value) and "tune.too_large to accumulate" in str(refused.value)
+    assert STAGE.rows_within(599) == 15
+    with pytest.raises(PlanError, match="smaller model or a larger machine"):
+        Memory([STAGE], 224, accumulates=True).require()
+
+
+def test_where_that_is_asked_for_it_is_cut_into_what_fits():
+    found = Memory([STAGE], 599, accumulates=True)
+    found.require()
+    assert found.room == 15 * 12
+    assert "parts of at most 180 tokens" in found.lines()[0]
+
+
+def test_a_step_whose_images_are_compared_is_never_cut():
+    whole = dataclasses.replace(STAGE, step=dataclasses.replace(STEP, longest=None))
+    with pytest.raises(PlanError, match=r"set tune.batch to 7, from 8; its steps cannot be cut"):
+        Memory([whole], 599, accumulates=True).require()
+
+
+def test_what_there_is_holds_the_model_and_is_less_than_the_machine_has(monkeypatch):
+    model = nn.Linear(1000, 1000)
+    monkeypatch.setattr(memory, "_available", lambda: 10_000_000)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert usable(model) == int((10_000_000 + 4_004_000) * 0.9)
+    monkeypatch.undo()
+    assert 0 < memory._available() < 2**50
