@@ -7,8 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,29 +18,33 @@ from micrographia.adapt.lean_loss import without_logits
 from micrographia.adapt.methods import adapted
 from micrographia.adapt.ranks import DrawRanks
 from micrographia.micrographs.field import Display, open_field
-from micrographia.recipe import TuneSection
 from micrographia.records import Micrograph
-from micrographia.students.chat import ChatProcessor
+from micrographia.students.chat import ChatProcessor, Tokens
 from micrographia.students.chat_template import Chat, Exchange
 from micrographia.students.hub import embed
 from micrographia.students.prompts import IMAGE
 from micrographia.students.views import VIEWS
 from micrographia.teach.lexicon import class_words
 from micrographia.tune.collate import Text, choose, texts_by_micrograph
-from micrographia.tune.corpus import require_learners
 from micrographia.tune.demonstrations import likest, shown_and_asked
 from micrographia.tune.fit import Stage, fit
+from micrographia.tune.memory import Footprint, Memory, Step, footprint, light_copy, usable
 from micrographia.tune.order import Draw, Plain
 from micrographia.tune.parts import UNREADABLE, folder_of, refused, whole_model
-from micrographia.tune.plan import with_texts, word_order
+from micrographia.tune.plan import Scaled, field_size, plan, with_texts, word_order
 from micrographia.tune.run import Made, Run
 from micrographia.tune.samples import shows
 
 Told = Mapping[str, list[Text[str]]]
 """What is said of one micrograph, by task."""
 
+Row = tuple[Chat, list[Display]]
+"""A chat and its images."""
+
 LONGEST_ANSWER = 256
 """Tokens, where the model's own settings name no limit."""
+TRIED = 8
+"""Draws among which the longest row is looked for, to tell what a step takes up."""
 
 
 def tune_hub(run: Run) -> Made:
@@ -51,18 +54,27 @@ def tune_hub(run: Run) -> Made:
     counted = Counted(chats, run.corpus.micrographs)
     texts, left_out = counted.readable([every.get(m.id, {}) for m in run.corpus.micrographs])
     parts = with_texts(run.corpus.parts, texts)
-    require_learners(parts)
     pool, asked = shown_and_asked(run, parts)
-    lines = _lines(run, model, chats, texts, parts, left_out)
-    for line in lines:
-        run.say(line)
+    trial = ChatBatches(run, chats, texts, dict.fromkeys(asked, pool[: run.recipe.demonstrations]))
+    memory = Memory(
+        [_footprint(run, model, trial, counted, parts["train"])],
+        *(usable(model), run.recipe.too_large == "accumulate"),
+    )
+    scales = [chats.seen(field_size(m)).scale for m in run.corpus.micrographs]
+    scaled = Scaled("its aspect kept", min(scales), max(scales))
+    planned = plan(
+        *(parts, run.corpus.untaught, scaled, counted.samples(texts), left_out),
+        *(model.num_parameters(), run.recipe, "nothing", run.precision, memory),
+    )
+    run.begin(planned)
 
     shown: dict[int, list[int]] = {}
     if asked:
         shown = likest(run, _placed(run, model, chats, sorted({*pool, *asked})), pool, asked)
-    batches = ChatBatches(run, chats, texts, shown)
+    rows_at_once = memory.stages[0].rows_within(memory.there or 0) if memory.room else None
+    batches = ChatBatches(run, chats, texts, shown, rows_at_once)
     curve = _learn(run, model, batches, parts)
-    return Made(model, chats, parts, "\n".join(lines), [], curve, shown)
+    return Made(model, chats, parts, "\n".join(planned.lines()), [], curve, shown)
 
 
 class Verbatim:
@@ -77,13 +89,6 @@ class Verbatim:
         return text
 
 
-class Length(NamedTuple):
-    """Tokens of a question about an image, and of its longest answer."""
-
-    image: int
-    text: int
-
-
 class Counted:
     """How long texts are with their images, by the model's own processor; no image is read for it."""
 
@@ -92,11 +97,20 @@ class Counted:
         self.micrographs = micrographs
         self._asked = cache(self._count_question)
 
-    def length(self, row: int, text: Text[str]) -> Length:
-        """Of a text about one of the micrographs."""
+    def length(self, row: int, text: Text[str]) -> Tokens:
+        """Of a text about one of the micrographs, with its longest answer."""
         answers = [len(self.chats.answer(answer)) for answer in text.answers if answer]
         image = self.chats.seen(field_size(self.micrographs[row])).tokens
-        return Length(image, self._asked(text.question) + max(answers))
+        return Tokens(image, self._asked(text.question) + max(answers))
+
+    def samples(self, texts: Sequence[Told]) -> list[Tokens]:
+        """Of all texts."""
+        return [
+            self.length(row, text)
+            for row, told in enumerate(texts)
+            for by_task in told.values()
+            for text in by_task
+        ]
 
     def readable(self, texts: Sequence[Told]) -> tuple[list[Told], list[str]]:
         """The texts that are short enough, and a line for each that is not."""
@@ -107,13 +121,11 @@ class Counted:
             for task, by_task in told.items():
                 for text in by_task:
                     length = self.length(row, text)
-                    if sum(length) <= (self.chats.longest or sum(length)):
+                    if length.total <= (self.chats.longest or length.total):
                         of_image.setdefault(task, []).append(text)
-                        continue
-                    left_out.append(
-                        f"{self.micrographs[row].name}: {sum(length)} tokens, {length.image} of the image "
-                        f"and {length.text} of the text; {self.chats.longest} are read"
-                    )
+                    else:
+                        name = self.micrographs[row].name
+                        left_out.append(f"{name}: {length}; {self.chats.longest} are read")
             kept.append(of_image)
         return kept, left_out
 
@@ -130,17 +142,31 @@ class ChatBatches:
     chats: ChatProcessor
     texts: Sequence[Told]
     shown: Mapping[int, Sequence[int]]
+    rows_at_once: int | None = None
+    """Where a step is cut into ``parts``."""
 
     def __call__(self, draws: Sequence[Draw]) -> dict[str, Any]:
-        """What ``forward`` of the model takes."""
-        rows = [row for draw in draws for row in self._rows(draw)]
+        """What ``forward`` of the model takes, or what ``fit`` takes part by part."""
+        rows = [row for draw in draws for row in self.rows(draw)]
+        size = self.rows_at_once or len(rows)
+        parts = [self.batch(rows[start : start + size]) for start in range(0, len(rows), size)]
+        if len(parts) == 1:
+            return parts[0]
+        whole = {
+            name: torch.cat([p[name].flatten() for p in parts])[None] for name in ("input_ids", "labels")
+        }
+        return {**whole, "parts": parts}
+
+    def batch(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """Of so many rows."""
         return dict(self.chats.to_learn([chat for chat, _ in rows], [pictures for _, pictures in rows]))
 
-    def _rows(self, draw: Draw) -> list[tuple[Chat, list[Display]]]:
-        recipe: TuneSection = self.run.recipe
+    def rows(self, draw: Draw) -> list[Row]:
+        """Of one image."""
+        recipe = self.run.recipe
         view = 0 if draw.seed is None else draw.seed % recipe.views
         image = laid_down(self._open(draw.image), view)
-        made: list[tuple[Chat, list[Display]]] = []
+        made: list[Row] = []
         for text in choose(self.texts[draw.image], draw, recipe.texts_per_image):
             answer = text.answer(view)
             if answer is None:
@@ -172,14 +198,6 @@ def laid_down(image: Display, view: int) -> Display:
     return np.ascontiguousarray(np.rot90(np.fliplr(image) if mirrored else image, turns))
 
 
-def field_size(micrograph: Micrograph) -> tuple[int, int]:
-    """(rows, columns) of what a student sees of it."""
-    box = micrograph.field
-    if box is None:
-        return micrograph.height, micrograph.width
-    return box.bottom - box.top, box.right - box.left
-
-
 def _given(run: Run) -> tuple[Any, ChatProcessor]:
     recipe = run.recipe
     folder = folder_of(run, str(recipe.start_from), "tune.start_from")
@@ -194,32 +212,24 @@ def _given(run: Run) -> tuple[Any, ChatProcessor]:
     return model.requires_grad_(False), chats
 
 
-def _lines(
-    run: Run,
-    model: Any,
-    chats: ChatProcessor,
-    texts: Sequence[Told],
-    parts: Mapping[str, Sequence[int]],
-    left_out: Sequence[str],
-) -> list[str]:
-    """The plan in words."""
-    seen = [chats.seen(size) for size in {field_size(m) for m in run.corpus.micrographs}]
-    tokens, scales = [one.tokens for one in seen], [one.scale for one in seen]
-    count = sum(len(by_task) for told in texts for by_task in told.values())
-    sizes = " to ".join(str(n) for n in sorted({min(tokens), max(tokens)}))
-    worst = 10 * min(scales)
-    name = Path(str(run.recipe.start_from)).name
-    return [
-        f"images       {len(parts['train'])} train, {len(parts['validation'])} validation, "
-        f"{len(parts['test'])} test (kept away)",
-        f"each image   {sizes} tokens; scaled by {min(scales):.2g} to {max(scales):.2g}, so that 10 px "
-        f"become {worst:.2g} px at worst",
-        f"texts        {count}",
-        f"left out     {len(left_out)} texts{''.join(f'; {text}' for text in left_out[:5])}",
-        f"student      {name}, {model.num_parameters() / 1e6:.2f} M parameters, frozen, with "
-        f"{run.recipe.low_rank.method} on its language model",
-        f"arithmetic   {'bfloat16' if run.precision.bf16 else 'float32'}: {run.precision.reason}",
-    ]
+def _footprint(run: Run, model: Any, trial: ChatBatches, counted: Counted, train: Sequence[int]) -> Footprint:
+    """Of the one stage, tried on the longest chat of the training images."""
+    recipe = run.recipe
+    longest_of = {
+        row: max(counted.length(row, text).total for by_task in trial.texts[row].values() for text in by_task)
+        for row in train
+    }
+    image = max(longest_of, key=lambda row: longest_of[row])
+    rows = [row for seed in range(TRIED) for row in trial.rows(Draw(image, seed))]
+    chat, pictures = max(rows, key=lambda row: len(row[1]))
+    tokens = trial.chats.tokens(chat, [picture.shape[:2] for picture in pictures]).total
+    most = recipe.texts_per_image + bool(recipe.demonstrations)
+    step = Step("learning words", "tune.batch", recipe.batch, recipe.batch * most, tokens)
+    with torch.random.fork_rng():
+        learner = light_copy(model)
+        without_logits(learner)
+        learner = adapted(learner, recipe.low_rank, recipe.seed)
+        return footprint(step, learner, lambda n: trial.batch([(chat, pictures)] * n), run.precision)
 
 
 def _placed(run: Run, model: Any, chats: ChatProcessor, rows: Sequence[int]) -> Any:

@@ -41,7 +41,7 @@ def tune_mvaema(run: Run) -> Made:
     samples = sample_tokens(texts, blank.shapes["image_tokens"][0])
     planned = plan(
         *(parts, run.corpus.untaught, scaled, samples, left_out),
-        *(model.num_parameters(), recipe, locked, run.precision, memory),
+        *(model.num_parameters(), recipe, "labels" if locked else "words", run.precision, memory),
     )
     run.begin(planned)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,6 +26,10 @@ FEWEST_EPOCHS = 4
 
 FEATURE = 10
 """Pixels of a feature whose size after scaling is told."""
+
+
+Learns = Literal["labels", "words", "nothing"]
+"""What an eye learns: labels first, then it is frozen; with the words; nothing, where one was given."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,12 @@ def squashed(micrographs: Sequence[Micrograph], pixels: tuple[int, ...]) -> Scal
     """Fields of any form on squares: ``pixels`` (n, channels, size, size) is the shape of the images as the
     eye takes them."""
     _, channels, size, _ = pixels
-    factors = [size / side for micrograph in micrographs for side in _field(micrograph)]
+    factors = [size / side for micrograph in micrographs for side in field_size(micrograph)]
     colour = "grey" if channels == 1 else "colour"
     return Scaled(f"{size} x {size} px, {colour}", min(factors), max(factors))
 
 
-def _field(micrograph: Micrograph) -> tuple[int, int]:
+def field_size(micrograph: Micrograph) -> tuple[int, int]:
     """(rows, columns) of what students see."""
     box = micrograph.field
     if box is None:
@@ -89,7 +93,7 @@ class Plan:
     parameters: int
     label_steps: int
     steps: int
-    locked: bool
+    eye: Learns
     precision: Precision
     memory: Memory
     shown: str = ""
@@ -97,11 +101,11 @@ class Plan:
 
     def lines(self) -> list[str]:
         """The plan in words."""
-        eye = (
-            f"labels first ({self.label_steps} steps), then locked while it learns words"
-            if self.locked
-            else "learns together with the words"
-        )
+        eye = {
+            "labels": f"labels first ({self.label_steps} steps), then frozen while words are learned",
+            "words": "learns together with the words",
+            "nothing": "frozen, as it came",
+        }[self.eye]
         free, *stages = self.memory.lines()
         return [
             f"images       {self.training} train, {self.validation} validation, {self.test} test (kept away)"
@@ -133,7 +137,7 @@ def plan(
     left_out: Sequence[str],
     parameters: int,
     recipe: TuneSection,
-    locked: bool,
+    eye: Learns,
     precision: Precision,
     memory: Memory,
     shown: str = "",
@@ -149,9 +153,9 @@ def plan(
         samples=samples,
         left_out=left_out,
         parameters=parameters,
-        label_steps=math.prod(labels.rounds(recipe.labels.batch)) if locked else 0,
+        label_steps=math.prod(labels.rounds(recipe.labels.batch)) if eye == "labels" else 0,
         steps=math.prod(words.rounds(recipe.batch)),
-        locked=locked,
+        eye=eye,
         precision=precision,
         memory=memory,
         shown=shown,

@@ -113,7 +113,13 @@ def _tune(run: Run, join: Callable[[Eye, Language], Joined]) -> Made:
     samples = sample_tokens(texts, blank.shapes["image_tokens"][0], places)
     planned = plan(
         *(parts, run.corpus.untaught, scaled, samples, left_out),
-        *(joined.model.num_parameters(), run.recipe, eye.learns, run.precision, memory),
+        *(
+            joined.model.num_parameters(),
+            run.recipe,
+            "labels" if eye.learns else "nothing",
+            run.precision,
+            memory,
+        ),
         shown=_shown(trial, asked),
     )
     run.begin(planned)

@@ -95,9 +95,10 @@ def test_the_exam_is_sat_with_examples_and_without(tuned):
 
 def test_the_plan_says_how_images_are_scaled_and_what_they_take_up(tuned):
     lines = "\n".join(tuned[3])
-    assert "tokens; scaled by" in lines
-    assert "px at worst" in lines
-    assert "frozen, with dyqlora_fa on its language model" in lines
+    assert "its aspect kept; scaled by" in lines
+    assert "image tokens" in lines
+    assert "frozen, as it came" in lines
+    assert "learning words at most" in lines
 
 
 def test_killed_and_gone_on_it_is_the_same_student(tuned, taught, tmp_path, monkeypatch):
@@ -163,3 +164,22 @@ def test_a_folder_without_a_model_is_refused_before_anything_is_done(taught, tmp
     lab = lab_with(taught, tmp_path / "lab", section("nowhere"))
     with pytest.raises(PlanError, match=r"tune\.start_from is 'nowhere'"):
         tune_in(lab)
+
+
+def test_a_step_that_is_cut_into_parts_is_the_same_step(tuned, taught, tmp_path, monkeypatch):
+    _, folder, given_model, _ = tuned
+    sizes = []
+    batch = hub.ChatBatches.batch
+
+    def noting(self, rows):
+        sizes.append(len(rows))
+        return batch(self, rows)
+
+    monkeypatch.setattr(hub.Memory, "room", 1)
+    monkeypatch.setattr(hub.Footprint, "rows_within", lambda self, there: 3)
+    monkeypatch.setattr(hub.ChatBatches, "batch", noting)
+    again, _ = tune_in(lab_with(taught, tmp_path / "lab", section(given_model, ", too_large: accumulate")))
+    assert max(sizes) == 3
+    whole, cut = (Assistant.load(one).card.curve for one in (folder, again))
+    for ours, theirs in zip(cut, whole, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3)

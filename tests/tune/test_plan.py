@@ -40,10 +40,10 @@ MEMORY = Memory([], 2**30, accumulates=False)
 SCALED = Scaled("64 x 64 px, grey", 0.12, 0.64)
 
 
-def planned(parts=PARTS, texts=TEXTS, left_out=(), untaught=0, recipe=RECIPE, locked=True, shown=""):
+def planned(parts=PARTS, texts=TEXTS, left_out=(), untaught=0, recipe=RECIPE, eye="labels", shown=""):
     samples = sample_tokens(texts, image_tokens=17)
     return plan(
-        *(parts, untaught, SCALED, samples, left_out, 4000, recipe, locked, PRECISION, MEMORY), shown=shown
+        *(parts, untaught, SCALED, samples, left_out, 4000, recipe, eye, PRECISION, MEMORY), shown=shown
     )
 
 
@@ -51,7 +51,7 @@ def test_counts_are_those_of_the_data_and_the_recipe():
     made = planned()
     assert (made.training, made.validation, made.test) == (9, 2, 1)
     assert made.samples == [Tokens(17, 7), Tokens(17, 11)] * 12
-    assert (made.label_steps, made.steps, made.locked) == (5 * 4, 3 * 2, True)
+    assert (made.label_steps, made.steps, made.eye) == (5 * 4, 3 * 2, "labels")
 
 
 def test_places_in_a_text_stand_for_the_image_and_are_no_text():
@@ -72,9 +72,15 @@ def test_scales_are_those_of_the_fields_along_both_sides():
 
 
 def test_without_labels_the_eye_learns_with_the_words():
-    made = planned(locked=False)
-    assert (made.label_steps, made.locked) == (0, False)
+    made = planned(eye="words")
+    assert (made.label_steps, made.eye) == (0, "words")
     assert "learns together with the words" in "\n".join(made.lines())
+
+
+def test_a_given_eye_is_frozen_as_it_came():
+    made = planned(eye="nothing")
+    assert made.label_steps == 0
+    assert "frozen, as it came" in "\n".join(made.lines())
 
 
 @pytest.mark.parametrize("images", [40, 500])
