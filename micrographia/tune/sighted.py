@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from micrographia.adapt.dyqlora_fa import TYPE
 from micrographia.adapt.lean_loss import without_logits
-from micrographia.adapt.methods import adapted
+from micrographia.adapt.methods import adapted, settle
 from micrographia.adapt.ranks import DrawRanks
 from micrographia.errors import PlanError
 from micrographia.students.llava import SightedLlava
@@ -30,7 +30,8 @@ from micrographia.tune.language import LanguageStage, Passage, learn_language
 from micrographia.tune.order import Order, Plain
 from micrographia.tune.parts import Eye, Language, eye_of, language_of
 from micrographia.tune.plan import epochs_of, plan, with_texts, word_order
-from micrographia.tune.run import Made, Run
+from micrographia.tune.processes import is_first
+from micrographia.tune.run import ADAPTER, Made, Run
 from micrographia.tune.samples import NO_DEMONSTRATIONS, Demonstrations, SightedBatches
 
 SMALL = {
@@ -194,7 +195,8 @@ def demonstrations(
 def _learn_sight(
     run: Run, model: Any, batches: SightedBatches, parts: Mapping[str, Sequence[int]]
 ) -> list[dict[str, float]]:
-    """What stands between eye and language model, and the adapters, which end as part of the weights."""
+    """What stands between eye and language model, and the adapters, which end as part of the weights and are
+    kept beside them."""
     recipe, (train, validation) = run.recipe, (parts["train"], Plain(parts["validation"]))
     without_logits(model.language_model if hasattr(model, "language_model") else model)
     if recipe.family == "llava" and recipe.projector.epochs != 0:
@@ -213,5 +215,5 @@ def _learn_sight(
         [DrawRanks()] if dynamic else [],
     )
     if learner is not model:
-        learner.merge_and_unload()
+        settle(learner, run.folder / ADAPTER if is_first() else None)
     return curve
