@@ -223,7 +223,7 @@ def _require_alike(
         raise StudentError(
             f"{which} answers {len(others)} of {len(probes)} probes otherwise than the tuned model, probe "
             f"{others[0]} first; its logits differ by up to {largest:.2g}",
-            "nothing was exported: where they differ by rounding alone, another rank may not; else the "
-            "student's files were changed: tune again",
+            "nothing was exported: in half precision rounding alone may do that, so export in single; or "
+            "its files were changed",
         )
     return largest

@@ -74,10 +74,11 @@ def require_rank(config: PeftConfig, rank: int) -> None:
 def restored(model: PreTrainedModel, folder: Path) -> PeftModel:
     """``model``, whose weights the adapter in ``folder`` is part of, as it was tuned: both apart again.
 
-    In evaluation mode. Raises StudentError where the files are damaged or of another model.
+    In evaluation mode and single precision: in half precision one form of it would answer otherwise than
+    another by rounding alone. Raises StudentError where the files are damaged or of another model.
     """
     try:
-        frozen = _freeze_again(model, folder)
+        frozen = _freeze_again(model.float(), folder)
         dynamic = isinstance(kept_config(folder), DyQLoRAFAConfig)
         made = PeftModel.from_pretrained(model, folder).eval() if dynamic else load_lora(model, folder)
     except (OSError, SafetensorError, RuntimeError) as error:
@@ -112,7 +113,7 @@ def _freeze_again(model: PreTrainedModel, folder: Path) -> set[str]:
             layer = Int8Linear(parts["weight"], parts["scale"], linear.bias, linear.weight.dtype)
             model.set_submodule(name, layer)
         else:
-            linear.weight.data = parts["weight"]
+            linear.weight.data = parts["weight"].float()
     return set(layers)
 
 

@@ -23,10 +23,10 @@ METHODS = {
 HIGHEST = {"dyqlora_fa": 5}
 
 
-def tuned_by(method):
+def tuned_by(method, dtype=torch.float32):
     """A model with adapters that have learned for a few steps."""
     torch.manual_seed(1)
-    model = get_peft_model(llama(), copy.deepcopy(METHODS[method])).train()
+    model = get_peft_model(llama().to(dtype), copy.deepcopy(METHODS[method])).train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.05)
     for _ in range(8):
         optimizer.zero_grad()
@@ -76,6 +76,16 @@ def test_what_was_kept_is_exported_and_answers_alike(method, tmp_path):
     assert shape == ("LORA", rank, method == "rslora", method == "dora")
     merged = type(llama()).from_pretrained(tmp_path / "out" / "merged").eval()
     torch.testing.assert_close(logits(merged), told)
+
+
+@pytest.mark.parametrize("method", ["dyqlora_fa", "lora"])
+def test_what_was_tuned_in_bfloat16_is_exported_in_single_precision(method, tmp_path):
+    model = settled(tuned_by(method, torch.bfloat16), tmp_path / "student")
+    assert model.dtype == torch.bfloat16
+    report = export(restored(model, tmp_path / "student" / "adapter"), tmp_path / "out", 3, PROBES)
+    assert max(report.adapter_difference, report.merged_difference) < 1e-5
+    merged = type(llama()).from_pretrained(tmp_path / "out" / "merged")
+    assert {tensor.dtype for tensor in merged.state_dict().values()} == {torch.float32}
 
 
 def test_an_adapter_of_peft_s_own_has_one_rank(tmp_path):
