@@ -33,7 +33,8 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from benchmarks import command, folds, neu
 from benchmarks.pooled import Taught
 from micrographia import phantoms
-from micrographia.adapt.deploy import dequantised, load_lora, write_lora
+from micrographia.adapt.adapter_files import load_lora
+from micrographia.adapt.deploy import dequantised, write_lora
 from micrographia.adapt.dyqlora_fa import DyQLoRAFAConfig
 from micrographia.cli.progress import Lines
 from micrographia.records import Conversation

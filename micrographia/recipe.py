@@ -93,9 +93,10 @@ class LabelsStage(Section):
 class LowRankSection(Section):
     """How a frozen language model is adapted, in maemi and llava."""
 
-    method: Literal["dyqlora_fa", "lora", "rslora", "dora", "none"] = "dyqlora_fa"
+    method: Literal["dyqlora_fa", "lora", "rslora", "dora", "qlora", "none"] = "dyqlora_fa"
     """dyqlora_fa: 8-bit weights, A frozen, a rank drawn at each step, so that one run serves every rank;
-    lora, rslora, dora: PEFT's; none: the language model stays as it is."""
+    lora, rslora, dora: PEFT's; qlora: lora beside 4-bit weights, of a language model that is given, on a CUDA
+    device; none: the language model stays as it is."""
     rank: int = Field(default=16, ge=1)
     """The highest rank; of dyqlora_fa the lowest is lowest_rank."""
     lowest_rank: int = Field(default=4, ge=1)
@@ -192,6 +193,16 @@ class TuneSection(Section):
     and reads the question both ways."""
     seed: int = 0
     """Of initial weights, order and views."""
+
+    @model_validator(mode="after")
+    def _four_bits_pay(self) -> TuneSection:
+        own = self.family in ("maemi", "llava") and self.language_model.folder is None
+        if own and self.low_rank.method == "qlora":
+            raise ValueError(
+                "low_rank.method is qlora, which saves nothing on a small language model that learns here; "
+                "name language_model.folder, or choose dyqlora_fa"
+            )
+        return self
 
     @model_validator(mode="after")
     def _answers_know_their_question(self) -> TuneSection:

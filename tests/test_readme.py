@@ -19,7 +19,10 @@ from micrographia.cli import app
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/*.md")])
-SMALL = {"tune": {"labels": {"epochs": 1}, "epochs": 1}, "evaluate": {"questions_per_image": 1}}
+SMALL = {
+    "tune": {"labels": {"epochs": 1}, "language_model": {"steps": 1}, "demonstrations": 0, "epochs": 1},
+    "evaluate": {"questions_per_image": 1},
+}
 """What is changed in every recipe, so that a session ends in seconds."""
 
 
@@ -72,7 +75,8 @@ def run(words):
     if words[0] == "init":
         recipe = Path(words[1]) / "micrographia.yaml"
         content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-        content |= SMALL
+        for section, changes in SMALL.items():
+            content[section] = content.get(section, {}) | changes
         recipe.write_text(yaml.safe_dump(content), encoding="utf-8")
 
 

@@ -55,6 +55,11 @@ def test_an_empty_recipe_is_the_default_one():
         ("tune: {family: blip}", "tune.family", "'blip'"),
         ("tune: {low_rank: {method: adalora}}", "tune.low_rank.method", "'adalora'"),
         ("tune: {low_rank: {rank: 2}}", "tune.low_rank", "lowest_rank 4 is above rank 2"),
+        (
+            "tune: {family: llava, low_rank: {method: qlora}}",
+            "tune",
+            "saves nothing on a small language model",
+        ),
         ("tune: {self_attention: false, causal_attention: false}", "tune", "one of them must be true"),
         ("tune: {name: ../../etc}", "tune.name", "'../../etc'"),
         ("tune: {name: .hidden}", "tune.name", "'.hidden'"),

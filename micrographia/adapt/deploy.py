@@ -6,27 +6,28 @@ from __future__ import annotations
 
 import json
 import shutil
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model_state_dict
+from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from micrographia.adapt.dyqlora_fa import A, B, DyQLoRAFALinear
+from micrographia.adapt.adapter_files import PREFIX, WEIGHTS, load_lora, write_adapter
+from micrographia.adapt.dyqlora_fa import DyQLoRAFAConfig, DyQLoRAFALinear
 from micrographia.adapt.int8 import Int8Linear
+from micrographia.adapt.kept import require_rank
+from micrographia.engine import SILENT, Progress
 from micrographia.errors import StudentError
 
-ADAPTER, MERGED, REPORT = "adapter", "merged", "export.json"
-WEIGHTS = "adapter_model.safetensors"
-PREFIX = "base_model.model."
-"""What PEFT puts before the names of the wrapped model's modules."""
+ADAPTER, BASE, MERGED, REPORT = "adapter", "base", "merged", "export.json"
+OF_ADAPTERS = ("dyqlora_", "lora_", "original_module")
+"""How parts of names begin that a model has only with adapters."""
 ANSWER_TOKENS = 32
 
 Probe = Mapping[str, Tensor]
@@ -49,56 +50,88 @@ class Export:
 
 
 def export(
-    model: PeftModel, folder: Path, rank: int, probes: Sequence[Probe], base: Callable[[], PreTrainedModel]
+    model: PeftModel,
+    folder: Path,
+    rank: int,
+    probes: Sequence[Probe],
+    processor: Any = None,
+    progress: Progress = SILENT,
 ) -> Export:
-    """Write ``model`` at ``rank`` to ``folder``: ``adapter/``, a plain LoRA of that rank; ``merged/``, whole.
+    """Write ``model`` at ``rank`` to ``folder``: ``base/``, the model without its adapter; ``adapter/``, a
+    LoRA of that rank for it; ``merged/``, both in one. ``processor`` is saved beside whole models.
 
-    ``base`` loads the model that the adapter is to be used with. Both forms are loaded again from their
-    files, the adapter by PEFT alone, and asked ``probes``. Raises StudentError, and leaves what was in
-    ``folder`` before, where a tensor has no place, a place no tensor, or an answer is not that of ``model``.
+    All are loaded again from their files, the adapter by PEFT alone, and asked ``probes``. Raises
+    RecipeError for a rank that the adapter does not have; StudentError, leaving what was in ``folder``
+    before, where a tensor has no place, a place no tensor, or an answer is not that of ``model``.
 
-    Of 8-bit weights the merged model is the dequantised one. Beside weights that were never quantised an
-    adapter answers otherwise by what quantisation lost; where that shows, give ``dequantised`` ones as base.
+    8-bit weights are written dequantised: beside weights that were never quantised, the adapter would answer
+    otherwise by what quantisation lost. ``model`` is afterwards what it was; of PEFT's own methods, whose
+    merging adds and subtracts, to within rounding.
     """
+    require_rank(model.peft_config["default"], rank)
     logging.disable_progress_bar()  # those of writing and loading would run through ours
     draft = folder.with_name(f".{folder.name}-part")
     shutil.rmtree(draft, ignore_errors=True)
     model.eval()
-    model.set_rank(rank)
+    progress.begin("asking the probes", 3 * len(probes), "answers")
     try:
-        told = [_reply(model, probe) for probe in probes]
-        write_lora(model, draft / ADAPTER, rank)
-        adapted = load_lora(base(), draft / ADAPTER).to(model.device)
-        adapter_difference = _require_alike(adapted, probes, told, "the adapter's file")
+        _set_rank(model, rank)
+        told = _replies(model, probes, progress)
+        _write(model, draft, rank, base=str((folder / BASE).resolve()), processor=processor)
+        load = type(model.get_base_model()).from_pretrained
+        adapted = load_lora(load(draft / BASE, local_files_only=True), draft / ADAPTER).to(model.device)
+        adapter_difference = _require_alike(adapted, probes, told, "the adapter's file", progress)
         del adapted
-        write_merged(model, draft / MERGED)
-        whole = type(model.get_base_model()).from_pretrained(draft / MERGED, local_files_only=True)
-        merged_difference = _require_alike(whole.to(model.device), probes, told, "the merged model")
+        whole = load(draft / MERGED, local_files_only=True).to(model.device)
+        merged_difference = _require_alike(whole, probes, told, "the merged model", progress)
         tensors = len(load_file(draft / ADAPTER / WEIGHTS))
         report = Export(rank, len(probes), tensors, adapter_difference, merged_difference)
         (draft / REPORT).write_text(json.dumps(asdict(report), indent=1), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
     finally:
+        progress.end()
         shutil.rmtree(draft, ignore_errors=True)
-        model.set_rank(None)
+        _set_rank(model, None)
     return report
 
 
-def write_lora(model: PeftModel, folder: Path, rank: int, adapter_name: str = "default") -> None:
-    """The adapter at ``rank`` as PEFT's LoRA: r = rank and the same alpha, whose quotient is the scale."""
-    layers = dict(_adapted(model, adapter_name))
+def _write(model: PeftModel, folder: Path, rank: int, base: str, processor: Any) -> None:
+    """The three forms; ``base`` is where the adapter says that its model lies."""
+    if isinstance(model.peft_config["default"], DyQLoRAFAConfig):
+        write_lora(model, folder / ADAPTER, rank, base=base)
+    else:
+        write_adapter(model, folder / ADAPTER, base=base)
+    write_whole(model, folder / BASE)
+    write_merged(model, folder / MERGED)
+    if processor is not None:
+        for whole in (BASE, MERGED):
+            processor.save_pretrained(folder / whole)
+
+
+def _set_rank(model: PeftModel, rank: int | None) -> None:
+    """PEFT's own adapters have one rank."""
+    if isinstance(model.peft_config["default"], DyQLoRAFAConfig):
+        model.set_rank(rank)
+
+
+def write_lora(model: PeftModel, folder: Path, rank: int, base: str | None = None) -> None:
+    """The adapter at ``rank`` as PEFT's LoRA: r = rank and the same alpha, whose quotient is the scale.
+
+    ``base`` is the name of the model that it belongs to.
+    """
+    layers = dict(_adapted(model))
     tensors = {}
     for name, layer in layers.items():
-        down, up = layer.thin(adapter_name, rank)
+        down, up = layer.thin("default", rank)
         tensors[f"{PREFIX}{name}.lora_A.weight"] = down.detach().cpu().contiguous()
         tensors[f"{PREFIX}{name}.lora_B.weight"] = up.cpu().contiguous()
-    ours = model.peft_config[adapter_name]
+    ours = model.peft_config["default"]
     config = LoraConfig(
         r=rank,
         lora_alpha=int(ours.alpha) if float(ours.alpha).is_integer() else ours.alpha,
         target_modules=_targets(model.get_base_model(), layers),
-        base_model_name_or_path=ours.base_model_name_or_path,
+        base_model_name_or_path=base,
         task_type=ours.task_type,
         inference_mode=True,
     )
@@ -107,47 +140,24 @@ def write_lora(model: PeftModel, folder: Path, rank: int, adapter_name: str = "d
     config.save_pretrained(folder)
 
 
-def load_lora(base: PreTrainedModel, folder: Path) -> PeftModel:
-    """``base`` with the LoRA adapter in ``folder``, by PEFT, in evaluation mode.
-
-    Raises StudentError with the counts where something does not fit: PEFT itself only warns.
-    """
-    tensors = load_file(folder / WEIGHTS)
-    linear = {name: module for name, module in base.named_modules() if isinstance(module, nn.Linear)}
-    lost = [key for key, tensor in tensors.items() if not _fits(key, tensor, linear)]
-    if lost:
-        raise StudentError(
-            f"{len(lost)} of {len(tensors)} tensors of the adapter in {folder} have no place in the model, "
-            f"among them {min(lost)}",
-            "it was tuned for another model",
-        )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Found missing adapter keys", UserWarning)
-        model = PeftModel.from_pretrained(base, folder, autocast_adapter_dtype=False).eval()
-    there = get_peft_model_state_dict(model)
-    empty = [key for key, tensor in there.items() if not _same(tensor, tensors.get(key))]
-    if empty:
-        raise StudentError(
-            f"{len(empty)} of {len(there)} places of the model got no tensor from the adapter in {folder}, "
-            f"among them {min(empty)}",
-            "its file is not whole: export it again",
-        )
-    return model
-
-
 def write_merged(model: PeftModel, folder: Path) -> None:
     """The whole model in full precision, the adapter at its rank added to its weights."""
     model.merge_adapter(safe_merge=True)
     try:
-        base = model.get_base_model()
-        base.save_pretrained(folder, state_dict=_state(base))
+        write_whole(model, folder)
     finally:
         model.unmerge_adapter()
 
 
-def _adapted(model: PeftModel, adapter_name: str) -> Iterator[tuple[str, DyQLoRAFALinear]]:
+def write_whole(model: PeftModel, folder: Path) -> None:
+    """The model as its weights are now, in full precision and without what the adapter would add."""
+    base = model.get_base_model()
+    base.save_pretrained(folder, state_dict=_state(base))
+
+
+def _adapted(model: PeftModel) -> Iterator[tuple[str, DyQLoRAFALinear]]:
     for name, module in model.get_base_model().named_modules():
-        if isinstance(module, DyQLoRAFALinear) and adapter_name in module.dyqlora_B:
+        if isinstance(module, DyQLoRAFALinear) and "default" in module.dyqlora_B:
             yield name, module
 
 
@@ -180,20 +190,8 @@ def _state(base: nn.Module) -> dict[str, Tensor]:
     return {
         key.replace(".base_layer.", ".").replace(".modules_to_save.default.", "."): tensor
         for key, tensor in state.items()
-        if not any(part in key for part in (f".{A}.", f".{B}.", ".original_module."))
+        if not any(part.startswith(OF_ADAPTERS) for part in key.split("."))
     }
-
-
-def _fits(key: str, tensor: Tensor, linear: Mapping[str, nn.Linear]) -> bool:
-    name, _, kind = key.removeprefix(PREFIX).removesuffix(".weight").rpartition(".")
-    layer = linear.get(name)
-    if layer is None or kind not in ("lora_A", "lora_B"):
-        return False
-    return layer.in_features == tensor.shape[1] if kind == "lora_A" else layer.out_features == tensor.shape[0]
-
-
-def _same(placed: Tensor, given: Tensor | None) -> bool:
-    return given is not None and torch.equal(placed.cpu(), given.to(placed.dtype))
 
 
 class _Reply(NamedTuple):
@@ -204,23 +202,28 @@ class _Reply(NamedTuple):
 
 
 @torch.no_grad()
-def _reply(model: Any, probe: Probe) -> _Reply:
-    inputs = {name: tensor.to(model.device) for name, tensor in probe.items()}
-    tokens = model.generate(**inputs, max_new_tokens=ANSWER_TOKENS, do_sample=False)
-    return _Reply(tokens.cpu(), model(**inputs).logits[:, -1].float().cpu())
+def _replies(model: Any, probes: Sequence[Probe], progress: Progress) -> list[_Reply]:
+    replies = []
+    for probe in probes:
+        inputs = {name: tensor.to(model.device) for name, tensor in probe.items()}
+        tokens = model.generate(**inputs, max_new_tokens=ANSWER_TOKENS, do_sample=False)
+        replies.append(_Reply(tokens.cpu(), model(**inputs).logits[:, -1].float().cpu()))
+        progress.advance()
+    return replies
 
 
-def _require_alike(model: nn.Module, probes: Sequence[Probe], told: Sequence[_Reply], which: str) -> float:
+def _require_alike(
+    model: nn.Module, probes: Sequence[Probe], told: Sequence[_Reply], which: str, progress: Progress
+) -> float:
     """The greatest difference of logits. Raises StudentError where an answer differs."""
-    model.eval()
-    pairs = [(_reply(model, probe), reply) for probe, reply in zip(probes, told, strict=True)]
+    pairs = list(zip(_replies(model.eval(), probes, progress), told, strict=True))
     largest = max(float((ours.logits - theirs.logits).abs().max()) for ours, theirs in pairs)
     others = [k for k, (ours, theirs) in enumerate(pairs) if not torch.equal(ours.tokens, theirs.tokens)]
     if others:
         raise StudentError(
             f"{which} answers {len(others)} of {len(probes)} probes otherwise than the tuned model, probe "
             f"{others[0]} first; its logits differ by up to {largest:.2g}",
-            "nothing was exported: check that the base is the model which was tuned; of 8-bit weights, give "
-            "the dequantised ones as base",
+            "nothing was exported: in half precision rounding alone may do that, so export in single; or "
+            "its files were changed",
         )
     return largest

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from torch import nn
 from transformers import PreTrainedModel
 
 from micrographia.adapt.dyqlora_fa import DyQLoRAFAConfig
+from micrographia.adapt.four_bit import in_full, require_four_bits, to_four_bits
+from micrographia.adapt.kept import keep
+from micrographia.errors import PlanError
 from micrographia.recipe import LowRankSection
 
 
@@ -36,13 +40,36 @@ def adapter_config(section: LowRankSection, target_modules: Sequence[str], seed:
     )
 
 
+def require_machine(section: LowRankSection, sharding: bool = False) -> None:
+    """Raises PlanError where this machine, or processes that share the weights, cannot adapt so."""
+    if section.method == "qlora":
+        require_four_bits()
+        if sharding:
+            raise PlanError(
+                "tune.low_rank.method is qlora, whose 4-bit weights cannot be shared by processes (FSDP)",
+                "start them without the words on FSDP, or choose dyqlora_fa",
+            )
+
+
 def adapted(model: PreTrainedModel, section: LowRankSection, seed: int) -> PeftModel:
     """``model`` with adapters on its language model; what was trained before goes on learning."""
+    names = language_layers(model)
+    if section.method == "qlora":
+        to_four_bits(model, names)
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    made = get_peft_model(model, adapter_config(section, language_layers(model), seed))
+    made = get_peft_model(model, adapter_config(section, names, seed))
     for parameter in learning:
         parameter.requires_grad_()
     return made
+
+
+def settle(model: PeftModel, folder: Path | None) -> None:
+    """The adapters become part of the weights, in full precision; ``folder`` keeps both apart as well."""
+    if getattr(model.get_base_model(), "is_loaded_in_4bit", False):
+        model = in_full(model)
+    if folder is not None:
+        keep(model, folder)
+    model.merge_and_unload()
 
 
 def language_layers(model: PreTrainedModel) -> list[str]:

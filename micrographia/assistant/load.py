@@ -38,12 +38,17 @@ TUNE_AGAIN = "move the folder away and run `micrographia tune` again"
 
 
 def find(workspace: Workspace, name: str | None = None) -> Path:
-    """The folder of the student ``name``, or of the recipe's. Raises StudentError naming those there are."""
+    """The folder of the student ``name``, or of the recipe's; one that was exported is named by its folder.
+
+    Raises StudentError naming those there are.
+    """
     recipe = workspace.student_folder()
     students = {card.parent.name: card.parent for card in recipe.parent.glob(f"*/{CARD}")}
     wanted = recipe.name if name is None else name
     if wanted in students:
         return students[wanted]
+    if name is not None and (Path(name) / CARD).is_file():
+        return Path(name)
     there = ", ".join(sorted(students))
     remedy = f"there are {there}; choose with --student" if there else "`micrographia tune` makes one"
     raise StudentError(f"there is no student {wanted!r} in {recipe.parent}", remedy)

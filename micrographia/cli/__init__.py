@@ -12,6 +12,7 @@ from micrographia.cli.ask import ask
 from micrographia.cli.compare_measurements import compare_measurements
 from micrographia.cli.console import HERE, say, with_lab
 from micrographia.cli.evaluate import evaluate
+from micrographia.cli.export import export
 from micrographia.cli.ingest import ingest
 from micrographia.cli.init import init
 from micrographia.cli.measure import measure
@@ -71,7 +72,7 @@ app = typer.Typer(
 )
 
 for verb in (
-    *(init, ingest, measure, teach, tune, evaluate, ask, screen, run, quickstart, status),
+    *(init, ingest, measure, teach, tune, evaluate, ask, screen, export, run, quickstart, status),
     compare_measurements,
 ):
     app.command(cls=Verb)(verb)

@@ -32,7 +32,8 @@ SHOWN = 3
 """Classes that are drawn as bars; ``--json`` gives all."""
 
 Student = Annotated[
-    str | None, typer.Option(help="A student of the workspace by its name; otherwise that of the recipe.")
+    str | None,
+    typer.Option(help="A student of the workspace by its name, or any by its folder; else the recipe's."),
 ]
 
 

@@ -29,7 +29,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to s
 HERE = Path()
 PIPE_COLUMNS = 160
 
-LAB_VERBS = ("ingest", "measure", "teach", "tune", "evaluate", "ask", "screen", "run", "status")
+LAB_VERBS = ("ingest", "measure", "teach", "tune", "evaluate", "ask", "screen", "export", "run", "status")
 """Those that take ``--lab``."""
 _WITHOUT_LAB = re.compile(rf"micrographia (?:{'|'.join(LAB_VERBS)})\b(?![^`]*--lab)")
 

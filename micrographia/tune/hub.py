@@ -15,7 +15,7 @@ from transformers import AutoModelForImageTextToText
 
 from micrographia.adapt.dyqlora_fa import TYPE
 from micrographia.adapt.lean_loss import without_logits
-from micrographia.adapt.methods import adapted
+from micrographia.adapt.methods import adapted, require_machine, settle
 from micrographia.adapt.ranks import DrawRanks
 from micrographia.micrographs.field import Display, open_field
 from micrographia.records import Micrograph
@@ -32,7 +32,8 @@ from micrographia.tune.memory import Footprint, Memory, Step, footprint, light_c
 from micrographia.tune.order import Draw, Plain
 from micrographia.tune.parts import UNREADABLE, folder_of, refused, whole_model
 from micrographia.tune.plan import Scaled, field_size, plan, with_texts, word_order
-from micrographia.tune.run import Made, Run
+from micrographia.tune.processes import are_sharding, device, is_first
+from micrographia.tune.run import ADAPTER, Made, Run
 from micrographia.tune.samples import shows
 
 Told = Mapping[str, list[Text[str]]]
@@ -49,6 +50,7 @@ TRIED = 8
 
 def tune_hub(run: Run) -> Made:
     """Raises PlanError where the data do not suffice or the folder holds no model that can be tuned."""
+    require_machine(run.recipe.low_rank, are_sharding())
     model, chats = _given(run)
     every = texts_by_micrograph(run.corpus.conversations, Verbatim())
     counted = Counted(chats, run.corpus.micrographs)
@@ -235,6 +237,7 @@ def _footprint(run: Run, model: Any, trial: ChatBatches, counted: Counted, train
 def _placed(run: Run, model: Any, chats: ChatProcessor, rows: Sequence[int]) -> Any:
     """Where the model puts the images of ``rows``; other rows hold zeros."""
     placed: Any = None
+    model.eval().to(device())
     run.progress.begin("looking at the images", len(rows), "images")
     for row in rows:
         image = open_field(run.workspace.objects, run.corpus.micrographs[row])
@@ -259,5 +262,5 @@ def _learn(
         *(run.folder / "words", run.precision, run.progress),
         [DrawRanks()] if recipe.low_rank.method == TYPE.lower() else [],
     )
-    learner.merge_and_unload()
+    settle(learner, run.folder / ADAPTER if is_first() else None)
     return curve

@@ -29,6 +29,11 @@ def count() -> int:
     return int(_state().num_processes)
 
 
+def device() -> torch.device:
+    """Where this one computes: its GPU, or the processor."""
+    return torch.device(_state().device)
+
+
 def is_first() -> bool:
     """Whether this is the one that writes and speaks."""
     return bool(_state().is_main_process)

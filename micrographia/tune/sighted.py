@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from micrographia.adapt.dyqlora_fa import TYPE
 from micrographia.adapt.lean_loss import without_logits
-from micrographia.adapt.methods import adapted
+from micrographia.adapt.methods import adapted, settle
 from micrographia.adapt.ranks import DrawRanks
 from micrographia.recipe import TuneSection
 from micrographia.students.llava import SightedLlava
@@ -31,7 +31,7 @@ from micrographia.tune.memory import Footprint, Memory, Step, footprint, light_c
 from micrographia.tune.order import Order, Plain
 from micrographia.tune.parts import Eye, Language, eye_of, language_of
 from micrographia.tune.plan import epochs_of, plan, sample_tokens, squashed, with_texts, word_order
-from micrographia.tune.run import Made, Run
+from micrographia.tune.run import ADAPTER, Made, Run
 from micrographia.tune.samples import NO_DEMONSTRATIONS, Demonstrations, SightedBatches, batch_of
 
 SMALL = {
@@ -173,7 +173,8 @@ def _look(run: Run, joined: Joined, eye: Eye, rows: Sequence[int]) -> FeatureSig
     folder = run.folder / "features"
     if not eye.learns:
         folder = run.workspace.folder / "cache" / f"features-{eye.key}-{run.recipe.views}"
-    return look(joined.model.eval(), eye.pixels, rows, folder, run.progress, run.recipe.views)
+    model = joined.model.eval().to(processes.device())
+    return look(model, eye.pixels, rows, folder, run.progress, run.recipe.views)
 
 
 def turns_of(run: Run, processor: MAEMIProcessor, pool: Sequence[int]) -> dict[int, list[int]]:
@@ -259,7 +260,8 @@ def _with_adapters(model: Any, recipe: TuneSection) -> Any:
 def _learn_sight(
     run: Run, model: Any, batches: SightedBatches, parts: Mapping[str, Sequence[int]]
 ) -> list[dict[str, float]]:
-    """What stands between eye and language model, and the adapters, which end as part of the weights."""
+    """What stands between eye and language model, and the adapters, which end as part of the weights and are
+    kept beside them."""
     recipe, (train, validation) = run.recipe, (parts["train"], Plain(parts["validation"]))
     _leave_logits(model)
     if _projects(recipe):
@@ -278,5 +280,5 @@ def _learn_sight(
         [DrawRanks()] if dynamic else [],
     )
     if learner is not model:
-        learner.merge_and_unload()
+        settle(learner, run.folder / ADAPTER if processes.is_first() else None)
     return curve

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from micrographia.adapt.methods import require_machine
 from micrographia.engine import SILENT, Progress
 from micrographia.teach.generate import questions_asked
 from micrographia.teach.lexicon import class_words
@@ -14,8 +15,8 @@ from micrographia.tune.card import CARD, Card, is_of
 from micrographia.tune.corpus import corpus_of
 from micrographia.tune.hub import tune_hub
 from micrographia.tune.mvaema import tune_mvaema
-from micrographia.tune.processes import is_first, require_shares, wait
-from micrographia.tune.run import Made, Run
+from micrographia.tune.processes import are_sharding, is_first, require_shares, wait
+from micrographia.tune.run import ADAPTER, Made, Run
 from micrographia.tune.sighted import tune_llava, tune_maemi
 from micrographia.workspace import Workspace
 
@@ -42,6 +43,8 @@ def tune(
     """
     recipe = workspace.recipe.tune
     require_shares(recipe.batch, "tune.batch")
+    if recipe.family != "mvaema":
+        require_machine(recipe.low_rank, are_sharding())
     corpus = corpus_of(workspace, fold or 0)
     fingerprint = corpus.fingerprint(recipe)
     folder = workspace.student_folder(fold)
@@ -87,10 +90,13 @@ def _card(run: Run, made: Made, fingerprint: str) -> Card:
 def _save(folder: Path, training: Path, made: Made, card: Card, shown: dict[str, list[str]]) -> None:
     """Written whole under another name, then put in place of what was there."""
     draft, old = training / "student", training / "replaced"
+    shutil.rmtree(draft, ignore_errors=True)  # half written by a run that was killed
     made.model.save_pretrained(draft)
     made.processor.save_pretrained(draft)
     if shown:
         (draft / DEMONSTRATIONS).write_text(json.dumps(shown), encoding="utf-8")
+    if (training / ADAPTER).is_dir():
+        (training / ADAPTER).rename(draft / ADAPTER)
     (draft / CARD).write_text(card.model_dump_json(indent=1), encoding="utf-8")
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)

@@ -121,9 +121,10 @@ def test_killed_and_gone_on_it_is_the_same_student(tuned, taught, tmp_path, monk
         with pytest.raises(Killed):
             tune_in(lab)
     again, _ = tune_in(lab)
-    whole, resumed = (load_file(one / "model.safetensors") for one in (folder, again))
-    assert whole.keys() == resumed.keys()
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    for file in ("model.safetensors", "adapter/adapter_model.safetensors", "adapter/frozen.safetensors"):
+        whole, resumed = (load_file(one / file) for one in (folder, again))
+        assert whole.keys() == resumed.keys()
+        assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 @pytest.mark.parametrize("method", ["lora", "rslora", "dora", "none"])
@@ -131,7 +132,18 @@ def test_every_way_to_adapt_goes_by_its_name(taught, tmp_path, method):
     more = f", low_rank: {{method: {method}, rank: 2, lowest_rank: 1}}"
     folder, _ = tune_in(lab_with(taught, tmp_path / "lab", section(more=more)))
     assert not [name for name in load_file(folder / "model.safetensors") if "lora" in name]
+    assert (folder / "adapter").is_dir() == (method != "none")
     Assistant.load(folder)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_4_bit_weights_without_a_cuda_device_are_refused_before_any_work(taught, given, tmp_path):
+    recipe = section(more=", low_rank: {method: qlora}")
+    lab = lab_with(taught, tmp_path / "lab", recipe.replace("steps: 3", f"folder: '{given / 'speaker'}'"))
+    progress = Counting()
+    with open_workspace(lab) as workspace, pytest.raises(PlanError, match="need a CUDA device"):
+        tune(workspace, progress=progress)
+    assert progress.tasks == {} and not (lab / "students").exists()
 
 
 def test_without_labels_to_teach_the_eye_by_it_is_refused_before_anything_is_learned(taught, tmp_path):
