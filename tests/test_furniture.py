@@ -41,7 +41,8 @@ def test_what_is_installed_satisfies_the_pins():
 
 def test_all_that_the_package_imports_is_declared():
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
+    extras = [line for extra in ("qlora",) for line in project["optional-dependencies"][extra]]
+    declared = {canonicalize_name(Requirement(line).name) for line in [*project["dependencies"], *extras]}
     owners = packages_distributions()
     sources = [
         ast.parse(file.read_text(encoding="utf-8")) for file in (CHECKOUT / "micrographia").rglob("*.py")

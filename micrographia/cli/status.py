@@ -106,10 +106,11 @@ def outdated(workspace: Workspace, fold: int | None) -> str | None:
     """Why the student of a fold is not the one that would be tuned now; None where it is."""
     from micrographia.tune.card import read_card
     from micrographia.tune.corpus import corpus_of
+    from micrographia.tune.given import digest_of_given
 
     try:
         card = read_card(workspace.student_folder(fold))
-        now = corpus_of(workspace, fold or 0).fingerprint(workspace.recipe.tune)
+        now = corpus_of(workspace, fold or 0).fingerprint(workspace.recipe.tune, digest_of_given(workspace))
     except MicrographiaError as error:
         return str(error)
     return None if card and card.fingerprint == now else OUTDATED

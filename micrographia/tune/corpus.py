@@ -47,13 +47,16 @@ class Corpus:
         prompts = Counter(c.prompt for c in self.of("train") if c.task == task and c.length == length)
         return min(prompts, key=lambda p: (-prompts[p], p)) if prompts else ""
 
-    def fingerprint(self, recipe: TuneSection) -> str:
+    def fingerprint(self, recipe: TuneSection, given: str = "") -> str:
         """sha256 over all that decides what the student of this recipe becomes; its name does not, nor
-        whether its steps may be taken in parts."""
+        whether its steps may be taken in parts.
+
+        ``given`` is the digest of the models that it names (``given.digest_of_given``).
+        """
         texts = (f"{c.id} {c.prompt} {c.answer}" for c in self.conversations)
         division = json.dumps([self.parts, self.groups])
         content = [str(VERSION), recipe.model_dump_json(exclude={"name", "too_large"}), *texts, division]
-        return hashlib.sha256("\n".join(content).encode()).hexdigest()
+        return hashlib.sha256("\n".join([*content, *filter(None, [given])]).encode()).hexdigest()
 
 
 def corpus_of(workspace: Workspace, fold: int) -> Corpus:

@@ -3,7 +3,10 @@ is locked, computed once for each of the eight ways to lay an image down."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +22,8 @@ from micrographia.tune.pixels import Pixels
 from micrographia.tune.processes import first_alone
 
 IMAGES_AT_ONCE = 16
+FILES = ("tokens.npy", "cls.npy", "seen.npy")
+"""Of a folder of features; the last says which rows are there."""
 
 
 class Sight(Protocol):
@@ -98,11 +103,10 @@ def look(
 
     A second call reads what the first one wrote, and adds what is new in ``rows``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.npy" for name in ("tokens", "cls", "seen")]
+    paths = [folder / name for name in FILES]
     with first_alone():
-        if not paths[-1].exists():
-            _make_empty(eye, pixels, views, paths)
+        if not (folder / FILES[-1]).exists():
+            _make_empty(eye, pixels, views, folder)
         tokens, cls, seen = (np.load(path, mmap_mode="r+") for path in paths)
         new = [row for row in rows if not seen[row]]
         if new:
@@ -111,15 +115,21 @@ def look(
 
 
 @torch.no_grad()
-def _make_empty(eye: Eye, pixels: Pixels, views: int, paths: Sequence[Path]) -> None:
-    """The file that says which rows are there comes last."""
+def _make_empty(eye: Eye, pixels: Pixels, views: int, folder: Path) -> None:
+    """All three files at once, under another name first: of two runs that make them one is the first, and
+    both write the same into its files."""
     tokens, placed = eye.encode_images(laid_down(pixels, [0], [0]).to(eye.device))
     n = len(pixels)
     shapes = (n, views, *tokens.shape[1:]), (n, views, *placed.shape[1:]), (n,)
-    for path, shape, kind in zip(paths, shapes, (np.float16, np.float16, bool), strict=True):
-        draft = path.with_suffix(".part")
-        np.lib.format.open_memmap(draft, mode="w+", dtype=kind, shape=shape)
-        draft.rename(path)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        for name, shape, kind in zip(FILES, shapes, (np.float16, np.float16, bool), strict=True):
+            np.lib.format.open_memmap(draft / name, mode="w+", dtype=kind, shape=shape)
+        with suppress(OSError):  # another run's is there by now
+            draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 @torch.no_grad()

@@ -29,6 +29,7 @@ from transformers.utils import logging
 
 from micrographia.engine import Progress
 from micrographia.errors import PlanError
+from micrographia.students.losses import IGNORED
 from micrographia.tune.checkpoint import read_learning, read_trained, write_learning, write_trained
 from micrographia.tune.muon import Muon
 from micrographia.tune.order import Draw, Order, Plain
@@ -226,6 +227,7 @@ class PartsTrainer(Trainer):
 
     def __init__(self, stage: Stage, **arguments: Any) -> None:
         self.stage = stage
+        self._share = 1.0
         super().__init__(**arguments)
         self._parts: dict[str, list[torch.Tensor]] = {}
 
@@ -233,8 +235,9 @@ class PartsTrainer(Trainer):
         """Of a step that is cut into ``parts``, one after the other: their gradients add up, and the loss of
         each is over the answer tokens of the whole step."""
         total: Any = 0
-        for part in inputs.get("parts", [inputs]):
-            total = total + super().training_step(model, part, *args, **kwargs)
+        for batch, share in self._shares(inputs):
+            self._share = share
+            total = total + super().training_step(model, batch, *args, **kwargs)
         return total
 
     def compute_loss(
@@ -243,9 +246,13 @@ class PartsTrainer(Trainer):
         """The model's own loss, its parts kept for the log; in validation that of its answers alone, since
         how well it compares depends on which images come together."""
         if "parts" in inputs:  # in validation
-            losses = [self.compute_loss(model, part, **kwargs) for part in inputs["parts"]]
-            return (sum(losses), {}) if return_outputs else sum(losses)
+            self._share = 1.0
+            whole = sum(
+                share * self.compute_loss(model, batch, **kwargs) for batch, share in self._shares(inputs)
+            )
+            return (whole, {}) if return_outputs else whole
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
+        loss = loss * self._share
         if not model.training and outputs.get("lm") is not None:
             loss = outputs["lm"]
         for part in PARTS:
@@ -253,6 +260,15 @@ class PartsTrainer(Trainer):
             if model.training and value is not None:
                 self._parts.setdefault(part, []).append(value.detach())
         return (loss, outputs) if return_outputs else loss
+
+    def _shares(self, inputs: dict[str, Any]) -> list[tuple[dict[str, Any], float]]:
+        """The parts of a step, and what the loss of each counts: models that are not told how many answer
+        tokens a step has (Qwen3-VL) give the mean over each part."""
+        parts = inputs.get("parts", [inputs])
+        if self.model_accepts_loss_kwargs or len(parts) == 1:
+            return [(part, 1.0) for part in parts]
+        tokens = [int((part["labels"] != IGNORED).sum()) for part in parts]
+        return [(part, count / sum(tokens)) for part, count in zip(parts, tokens, strict=True)]
 
     def create_accelerator_and_postprocess(self) -> None:
         """How processes divide the model; accelerate read what was asked for from the environment."""

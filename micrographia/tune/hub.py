@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,10 @@ from micrographia.adapt.dyqlora_fa import TYPE
 from micrographia.adapt.lean_loss import without_logits
 from micrographia.adapt.methods import adapted, require_machine, settle
 from micrographia.adapt.ranks import DrawRanks
+from micrographia.errors import PlanError
 from micrographia.micrographs.field import Display, open_field
 from micrographia.records import Micrograph
-from micrographia.students.chat import ChatProcessor, Tokens
+from micrographia.students.chat import SMALL, ChatProcessor, Tokens
 from micrographia.students.chat_template import Chat, Exchange
 from micrographia.students.hub import embed
 from micrographia.students.prompts import IMAGE
@@ -53,7 +54,7 @@ def tune_hub(run: Run) -> Made:
     require_machine(run.recipe.low_rank, are_sharding())
     model, chats = _given(run)
     every = texts_by_micrograph(run.corpus.conversations, Verbatim())
-    counted = Counted(chats, run.corpus.micrographs)
+    counted = Counted(chats, run.corpus.micrographs, run.recipe.views)
     texts, left_out = counted.readable([every.get(m.id, {}) for m in run.corpus.micrographs])
     parts = with_texts(run.corpus.parts, texts)
     pool, asked = shown_and_asked(run, parts)
@@ -94,16 +95,22 @@ class Verbatim:
 class Counted:
     """How long texts are with their images, by the model's own processor; no image is read for it."""
 
-    def __init__(self, chats: ChatProcessor, micrographs: Sequence[Micrograph]) -> None:
+    def __init__(self, chats: ChatProcessor, micrographs: Sequence[Micrograph], views: int) -> None:
         self.chats = chats
+        self.views = views
         self.micrographs = micrographs
         self._asked = cache(self._count_question)
 
     def length(self, row: int, text: Text[str]) -> Tokens:
         """Of a text about one of the micrographs, with its longest answer."""
         answers = [len(self.chats.answer(answer)) for answer in text.answers if answer]
-        image = self.chats.seen(field_size(self.micrographs[row])).tokens
+        image = max(self.chats.seen(size).tokens for size in self._sizes(row))
         return Tokens(image, self._asked(text.question) + max(answers))
+
+    def _sizes(self, row: int) -> list[tuple[int, int]]:
+        """(rows, columns) of an image in all its views: turned it may take up more."""
+        rows, columns = field_size(self.micrographs[row])
+        return [(rows, columns), (columns, rows)] if self.views > 1 else [(rows, columns)]
 
     def samples(self, texts: Sequence[Told]) -> list[Tokens]:
         """Of all texts."""
@@ -132,7 +139,7 @@ class Counted:
         return kept, left_out
 
     def _count_question(self, question: str) -> int:
-        return self.chats.tokens([Exchange([IMAGE, question])], [(64, 64)]).text
+        return self.chats.tokens([Exchange([IMAGE, question])], [SMALL]).text
 
 
 @dataclass(frozen=True)
@@ -175,20 +182,28 @@ class ChatBatches:
                 continue
             last = Exchange([IMAGE, text.question], answer)
             made.append(([last], [image]))
-            if text.task == "category" and self.shown.get(draw.image) and shows(draw):
-                before = self.shown[draw.image]
-                chat = [*map(self._example, before), last]
-                if self._fits(chat, [*before, draw.image]):
-                    made.append((chat, [*(self._open(row) for row in before), image]))
+            if text.task == "category" and shows(draw):
+                made += self._after(self.shown.get(draw.image, ()), last, image)
         return made
 
-    def _example(self, row: int) -> Exchange:
-        question = self.run.corpus.commonest_prompt("category", "short")
-        return Exchange([IMAGE, question], class_words(str(self.run.corpus.micrographs[row].label)))
+    def _after(self, before: Sequence[int], last: Exchange, image: Display) -> list[Row]:
+        """The question after as many examples as the model reads; the least like, which stand first, are left
+        out. None where none fits."""
+        for start in range(len(before)):
+            rows = before[start:]
+            chat = [*map(self._example, rows), last]
+            sizes = [*(field_size(self.run.corpus.micrographs[row]) for row in rows), image.shape[:2]]
+            if self.chats.longest is None or self.chats.tokens(chat, sizes).total <= self.chats.longest:
+                return [(chat, [*map(self._open, rows), image])]
+        return []
 
-    def _fits(self, chat: Chat, rows: Sequence[int]) -> bool:
-        sizes = [field_size(self.run.corpus.micrographs[row]) for row in rows]
-        return self.chats.longest is None or self.chats.tokens(chat, sizes).total <= self.chats.longest
+    def _example(self, row: int) -> Exchange:
+        label = class_words(str(self.run.corpus.micrographs[row].label))
+        return Exchange([IMAGE, self._category], label)
+
+    @cached_property
+    def _category(self) -> str:
+        return self.run.corpus.commonest_prompt("category", "short")
 
     def _open(self, row: int) -> Display:
         return open_field(self.run.workspace.objects, self.run.corpus.micrographs[row])
@@ -211,7 +226,19 @@ def _given(run: Run) -> tuple[Any, ChatProcessor]:
         raise refused("tune.start_from", folder, error) from error
     if model.generation_config.max_new_tokens is None:
         model.generation_config.max_new_tokens = LONGEST_ANSWER
+    _require_room(chats, model.generation_config.max_new_tokens)
     return model.requires_grad_(False), chats
+
+
+def _require_room(chats: ChatProcessor, answer: int) -> None:
+    """Raises PlanError where no question about a small image would fit beside an answer."""
+    least = chats.tokens([Exchange([IMAGE, "What?"])], [SMALL]).total + answer
+    if chats.longest is not None and chats.longest < least:
+        raise PlanError(
+            f"tune.longest is {chats.longest} tokens, and a question about a small image with room for an "
+            f"answer of {answer} takes {least}",
+            "allow more tokens",
+        )
 
 
 def _footprint(run: Run, model: Any, trial: ChatBatches, counted: Counted, train: Sequence[int]) -> Footprint:

@@ -25,7 +25,7 @@ from micrographia.errors import PlanError
 from micrographia.students.prompts import in_colour, with_places
 from micrographia.students.vision import VisionEncoder
 from micrographia.tune.language import small_language_model
-from micrographia.tune.pixels import Pixels, Scaling, prepare
+from micrographia.tune.pixels import Pixels, Scaling, key_of, prepare
 from micrographia.tune.run import Run
 
 LONGEST = 256
@@ -55,7 +55,7 @@ class Eye:
     learns: bool
     """Whether it is our own, and learns labels before it is frozen."""
     key: str = ""
-    """Of all that decides what it sees of these images, where it does not learn."""
+    """Of its weights and of these images' pixels, where it does not learn."""
 
 
 @dataclass(frozen=True)
@@ -117,16 +117,16 @@ def _given_eye(run: Run, folder: Path) -> Eye:
     except UNREADABLE as error:
         raise refused("tune.vision_encoder", folder, error) from error
     pixels = prepare(run.workspace, run.corpus.micrographs, scaling, run.progress)
-    key = _key(vision, scaling.settings, *(m.id for m in run.corpus.micrographs))
+    key = f"{_digest(vision)}-{key_of(run.corpus.micrographs, scaling)}"
     return Eye(vision, image_processor, pixels, learns=False, key=key)
 
 
-def _key(model: PreTrainedModel, *rest: str) -> str:
-    digest = hashlib.sha256("\n".join(rest).encode())
+def _digest(model: PreTrainedModel) -> str:
+    digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy())
-    return digest.hexdigest()[:32]
+    return digest.hexdigest()[:16]
 
 
 def _take_whole_images(image_processor: Any, side: int | None) -> None:

@@ -66,14 +66,20 @@ def prepare(
     another size keep theirs. Raises PlanError for an image that can no longer be read: it was read when it
     was ingested, so its object is gone or damaged.
     """
-    seen = " ".join(f"{m.id} {m.field} {m.burnt_in}" for m in micrographs)
-    key = hashlib.sha256(f"{VERSION} {scaling.size} {scaling.settings}{seen}".encode()).hexdigest()
-    path = workspace.folder / "cache" / f"pixels-{scaling.size}-{key[:32]}.npy"
+    key = key_of(micrographs, scaling)
+    path = workspace.folder / "cache" / f"pixels-{scaling.size}-{key}.npy"
     with first_alone():
         _remove_leftovers(path, scaling.size)
         if not path.exists():
             _make(workspace, micrographs, scaling, path, progress)
     return np.load(path, mmap_mode="r")
+
+
+def key_of(micrographs: Sequence[Micrograph], scaling: Scaling) -> str:
+    """Of all that decides the pixels of these images."""
+    seen = " ".join(f"{m.id} {m.field} {m.burnt_in}" for m in micrographs)
+    whole = hashlib.sha256(f"{VERSION} {scaling.size} {scaling.settings}{seen}".encode())
+    return whole.hexdigest()[:32]
 
 
 def _make(

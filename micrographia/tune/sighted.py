@@ -4,8 +4,10 @@ are frozen; then what stands between them learns, with low-rank adapters of the 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -172,9 +174,20 @@ def _look(run: Run, joined: Joined, eye: Eye, rows: Sequence[int]) -> FeatureSig
     one."""
     folder = run.folder / "features"
     if not eye.learns:
-        folder = run.workspace.folder / "cache" / f"features-{eye.key}-{run.recipe.views}"
+        # A tower of LLaVA gives another layer than one of MAEMI.
+        folder = run.workspace.folder / "cache" / f"features-{run.recipe.family}-{run.recipe.views}-{eye.key}"
+        _remove_features_of_other_images(folder)
     model = joined.model.eval().to(processes.device())
     return look(model, eye.pixels, rows, folder, run.progress, run.recipe.views)
+
+
+def _remove_features_of_other_images(folder: Path) -> None:
+    """Seen by the same eye; who has them open keeps what it maps."""
+    eye, _, _ = folder.name.rpartition("-")
+    with processes.first_alone():
+        for other in folder.parent.glob(f"{eye}-*"):
+            if other != folder:
+                shutil.rmtree(other, ignore_errors=True)
 
 
 def turns_of(run: Run, processor: MAEMIProcessor, pool: Sequence[int]) -> dict[int, list[int]]:

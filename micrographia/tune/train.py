@@ -13,6 +13,7 @@ from micrographia.teach.generate import questions_asked
 from micrographia.teach.lexicon import class_words
 from micrographia.tune.card import CARD, Card, is_of
 from micrographia.tune.corpus import corpus_of
+from micrographia.tune.given import digest_of_given
 from micrographia.tune.hub import tune_hub
 from micrographia.tune.mvaema import tune_mvaema
 from micrographia.tune.processes import are_sharding, is_first, require_shares, wait
@@ -46,7 +47,7 @@ def tune(
     if recipe.family != "mvaema":
         require_machine(recipe.low_rank, are_sharding())
     corpus = corpus_of(workspace, fold or 0)
-    fingerprint = corpus.fingerprint(recipe)
+    fingerprint = corpus.fingerprint(recipe, digest_of_given(workspace))
     folder = workspace.student_folder(fold)
     training = folder.parent / f".{folder.name}-training-{fingerprint[:12]}"
     if not is_of(folder, fingerprint):

@@ -336,4 +336,4 @@ def test_embeddings_are_those_of_each_image_in_order(workspace, assistant, two_a
     alone = [assistant.embed([open_display(workspace.objects, m)])[0] for m in micrographs]
     np.testing.assert_allclose(rows, alone, atol=1e-5)
     assert not np.allclose(alone[0], alone[1], atol=1e-3)
-    assert embed(assistant, workspace.objects, [], SILENT).shape == (0, rows.shape[1])
+    assert len(embed(assistant, workspace.objects, [], SILENT)) == 0

@@ -16,8 +16,9 @@ from micrographia.tune.fit import Stage, fit
 from micrographia.tune.order import Draw, Order, Plain
 from micrographia.tune.plan import without_too_long
 from micrographia.tune.precision import Precision
-from micrographia.tune.samples import Demonstrations, SightedBatches
+from micrographia.tune.samples import Demonstrations, Sample, SightedBatches, batch_of
 from tests.students.languages import IMAGE_ID, language_model
+from tests.students.test_llava import llava, tower
 from tests.students.tiny import tiny_config
 from tests.tune.small import Counting
 
@@ -219,3 +220,49 @@ def test_a_run_in_parts_has_the_losses_and_ranks_of_a_whole_one(tmp_path):
     for entry, other in zip(whole, cut, strict=True):
         assert entry == pytest.approx(other, rel=1e-5)
     assert whole[-1]["eval_loss"] < whole[1]["eval_loss"]
+
+
+TOLD = [([10, 11, 12], [20, 21, END]), ([13, 14], [22, END]), ([15, 16, 17, 18], [23, 24, 25, END])]
+
+
+def sight(rows, views):
+    shades = torch.linspace(-1, 1, 3 * 3 * 64 * 64).view(3, 3, 64, 64)
+    return {"pixel_values": shades[list(rows)]}
+
+
+@torch.no_grad()
+def loss_of(model, samples):
+    return model(**batch_of(samples, sight)).loss
+
+
+def test_texts_that_share_a_row_are_learned_as_if_each_had_its_own():
+    model = llava("a hub's")
+    opening = [BEGIN] + [IMAGE_ID] * 16
+    demonstrated = Sample(((1, 0), (2, 0)), [*opening, 40, END] + [IMAGE_ID] * 16, TOLD[:1])
+    joint = [Sample(((0, 0),), opening, TOLD), demonstrated]
+    apart = [*(Sample(((0, 0),), opening, [text]) for text in TOLD), demonstrated]
+    torch.testing.assert_close(loss_of(model, joint), loss_of(model, apart), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("joined", ["llava", "maemi"])
+def test_rows_of_no_one_and_several_images_mix_in_one_batch(joined):
+    if joined == "llava":
+        model, place = llava("a hub's"), [IMAGE_ID] * 16
+    else:
+        model = MAEMIForConditionalGeneration.of(
+            language_model(), tower("a hub's"), image_token_id=IMAGE_ID
+        ).eval()
+        place = [IMAGE_ID]
+        for name, parameter in model.named_parameters():
+            if "gate" in name and parameter.numel() == 1:
+                parameter.data.fill_(1.0)
+    rows = [
+        Sample((), [BEGIN], TOLD[:1]),
+        Sample(((0, 0),), [BEGIN, *place], TOLD[1:2]),
+        Sample(((1, 0), (2, 0)), [BEGIN, *place, 40, END, *place], TOLD[2:]),
+    ]
+    answers = torch.tensor([len(answer) for row in rows for _, answer in row.texts])
+    apart = torch.stack([loss_of(model, [row]) for row in rows])
+    mixed = loss_of(model, rows)
+    torch.testing.assert_close(mixed, (apart * answers).sum() / answers.sum(), atol=1e-5, rtol=0)
+    assert apart.unique().numel() == 3

@@ -198,6 +198,47 @@ def test_eye_and_language_model_may_be_given(taught, given, tmp_path, family):
     assert "looking at the images" not in stages  # what it has seen is kept for every student
 
 
+@pytest.mark.parametrize("order", [("maemi", "llava"), ("llava", "maemi")])
+def test_two_families_in_one_lab_do_not_take_each_others_features(taught, given, tmp_path, order):
+    more = f", vision_encoder: '{given / 'eye'}', views: 1"
+    lab = lab_with(taught, tmp_path / "lab", "")
+    for family in order:
+        recipe = section(family, more).replace("name: small", f"name: {family}")
+        (lab / RECIPE_FILE).write_text(RECIPE[: RECIPE.index("tune:")] + recipe, encoding="utf-8")
+        _, stages = tune_in(lab)
+        assert "looking at the images" in stages
+
+
+def test_other_weights_in_a_given_folder_make_another_student(taught, given, tmp_path):
+    shutil.copytree(given / "eye", tmp_path / "eye")
+    lab = lab_with(
+        taught, tmp_path / "lab", section(more=f", vision_encoder: '{tmp_path / 'eye'}', views: 1")
+    )
+    folder, _ = tune_in(lab)
+    assert tune_in(lab) == (folder, [])
+    weights = load_file(tmp_path / "eye" / "model.safetensors")
+    changed = {name: 1.5 * tensor for name, tensor in weights.items()}
+    save_file(changed, tmp_path / "eye" / "model.safetensors", metadata={"format": "pt"})
+    _, stages = tune_in(lab)
+    assert "learning words" in stages
+
+
+def test_the_likest_are_shown_last(tuned):
+    _, lab, folder, _ = tuned
+    shown = json.loads((folder / DEMONSTRATIONS).read_text())
+    assistant = Assistant.load(folder)
+    with open_workspace(lab) as workspace:
+        every = workspace.catalog.micrographs()
+        part, group = workspace.catalog.parts(0), workspace.catalog.groups()
+        placed = assistant.embed([open_display(workspace.objects, m) for m in every])
+    where = {m.id: vector for m, vector in zip(every, placed, strict=True)}
+    for asked, others in list(shown.items())[:6]:
+        pool = [m.id for m in every if part[m.id] == "train" and group[m.id] != group[asked]]
+        likest = sorted(pool, key=lambda other: float(where[asked] @ where[other]))[-len(others) :]
+        told, best = ([float(where[asked] @ where[other]) for other in one] for one in (others, likest))
+        assert told == pytest.approx(best, abs=2e-3)  # features are kept in half precision
+
+
 @pytest.mark.parametrize("field", ["tune.vision_encoder", "tune.language_model.folder"])
 def test_a_folder_without_a_whole_model_is_refused_by_its_field(taught, given, tmp_path, field):
     broken = tmp_path / "broken"
