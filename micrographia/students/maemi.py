@@ -25,6 +25,7 @@ from micrographia.errors import StudentError
 from micrographia.students.configuration import MAEMIConfig
 from micrographia.students.cross_attention import SeenImages, give_sight
 from micrographia.students.losses import IGNORED
+from micrographia.students.plain_generation import plain
 from micrographia.students.scoring import ScoresLabels
 from micrographia.students.vision import as_taken
 
@@ -86,7 +87,7 @@ class MAEMIForConditionalGeneration(PreTrainedModel, GenerationMixin, ScoresLabe
         parts = {"text_config": language_model.config, "vision_config": vision.config}
         config = MAEMIConfig(**copy.deepcopy(parts), **settings)
         model = cls(config, language_model, vision)
-        model.generation_config = language_model.generation_config
+        model.generation_config = plain(language_model.generation_config)
         model.freeze()
         return model
 
