@@ -111,7 +111,7 @@ class Lab:
     def llava(self) -> tuple[Any, MAEMIProcessor, bool]:
         """The same of the LLaVA shape."""
         image_token_id = self.tokenizer.convert_tokens_to_ids("<image>")
-        model = SightedLlava.of(self.language_model, self.tower, image_token_id)
+        model = SightedLlava.of(copy.deepcopy(self.language_model), copy.deepcopy(self.tower), image_token_id)
         with torch.no_grad():
             places = model.look(torch.zeros(1, 3, SIDE, SIDE)).shape[1]
         return model, MAEMIProcessor(self.image_processor, self.tokenizer, places), True

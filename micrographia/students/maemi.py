@@ -25,7 +25,9 @@ from micrographia.errors import StudentError
 from micrographia.students.configuration import MAEMIConfig
 from micrographia.students.cross_attention import SeenImages, give_sight
 from micrographia.students.losses import IGNORED
+from micrographia.students.plain_generation import plain
 from micrographia.students.scoring import ScoresLabels
+from micrographia.students.vision import as_taken
 
 
 @dataclass
@@ -85,7 +87,7 @@ class MAEMIForConditionalGeneration(PreTrainedModel, GenerationMixin, ScoresLabe
         parts = {"text_config": language_model.config, "vision_config": vision.config}
         config = MAEMIConfig(**copy.deepcopy(parts), **settings)
         model = cls(config, language_model, vision)
-        model.generation_config = language_model.generation_config
+        model.generation_config = plain(language_model.generation_config)
         model.freeze()
         return model
 
@@ -117,7 +119,7 @@ class MAEMIForConditionalGeneration(PreTrainedModel, GenerationMixin, ScoresLabe
     def encode_images(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         """Image tokens (n, N, d) of ``pixel_values`` (n, channels, height, width), and where the eye puts
         each image, (n, d): its ``<cls>``, or what a hub's tower gives in its place."""
-        seen = self.vision(pixel_values)
+        seen = self.vision(as_taken(self.vision, pixel_values))
         if hasattr(seen, "tokens"):
             return seen.tokens, seen.cls
         pooled = getattr(seen, "pooler_output", None)

@@ -98,7 +98,7 @@ class ScoresLabels:
         asked = student(
             input_ids=prompts, attention_mask=mask, use_cache=True, logits_to_keep=1, **first_seen
         )
-        first = asked.logits[:, -1].log_softmax(-1)[:, labels[:, 0]]
+        first = asked.logits[:, -1].float().log_softmax(-1)[:, labels[:, 0]]
         images, (count, length) = len(prompts), labels.shape
         if length == 1:
             return first
@@ -108,7 +108,7 @@ class ScoresLabels:
         mask = F.pad(mask.repeat_interleave(count, 0), (0, length - 1), value=1)
         after = student(input_ids=rows[:, :-1], attention_mask=mask, past_key_values=cache, **then_seen)
         target = rows[:, 1:].where(rows[:, 1:] != self.padding, IGNORED)
-        rest = -F.cross_entropy(after.logits.transpose(1, 2), target, reduction="none")
+        rest = -F.cross_entropy(after.logits.float().transpose(1, 2), target, reduction="none")
         return first + rest.sum(1).view(images, count)
 
     @property

@@ -142,6 +142,8 @@ class VisionPreTrainedModel(PreTrainedModel):
     config: VisionConfig
     main_input_name = "pixel_values"
     _supports_sdpa = True
+    # Some statistics differ over the images by less than bfloat16 tells apart.
+    _keep_in_fp32_modules_strict = ("usual_exposure", "usual_texture")
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Conv2d):
@@ -191,6 +193,7 @@ class VisionEncoder(VisionPreTrainedModel):
     def forward(self, pixel_values: Tensor, **_: Any) -> VisionOutput:
         """Encode ``pixel_values`` (B, channels, image_size, image_size), in [-1, 1].
 
+        They come in float32 whatever the weights are in: the statistics are worked out before any rounding.
         Raises ``StudentError`` where the images have another shape.
         """
         self._check(pixel_values)
@@ -198,7 +201,8 @@ class VisionEncoder(VisionPreTrainedModel):
         light = self.usual_exposure(exposure(pixel_values)).to(dtype)
         surface = self.usual_texture(texture(pixel_values)).to(dtype)
         statistics = torch.cat([light, surface], dim=1)
-        x = standardise(pixel_values)[0].contiguous(memory_format=torch.channels_last)  # quicker to convolve
+        x = standardise(pixel_values)[0].to(dtype)
+        x = x.contiguous(memory_format=torch.channels_last)  # quicker to convolve
         x = self.embedding(x).permute(0, 2, 3, 1) + self.rows + self.columns
         x = self.local(x).flatten(1, 2)
         cls = self.cls + x.mean(1, keepdim=True) + self.texture(surface)[:, None]
@@ -219,6 +223,11 @@ class VisionEncoder(VisionPreTrainedModel):
                 f"the encoder takes (B, {channels}, {size}, {size})",
                 "prepare images with the student's own processor",
             )
+
+
+def as_taken(vision: PreTrainedModel, pixel_values: Tensor) -> Tensor:
+    """Pixels in the precision that an eye takes: ours in any, some of the hub's only in their own."""
+    return pixel_values if isinstance(vision, VisionEncoder) else pixel_values.to(vision.dtype)
 
 
 class LabelledVision(VisionPreTrainedModel):

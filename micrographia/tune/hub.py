@@ -23,6 +23,7 @@ from micrographia.records import Micrograph
 from micrographia.students.chat import SMALL, ChatProcessor, Tokens
 from micrographia.students.chat_template import Chat, Exchange
 from micrographia.students.hub import embed
+from micrographia.students.plain_generation import plain
 from micrographia.students.prompts import IMAGE
 from micrographia.students.views import VIEWS
 from micrographia.teach.lexicon import class_words
@@ -224,8 +225,12 @@ def _given(run: Run) -> tuple[Any, ChatProcessor]:
         chats = ChatProcessor.from_pretrained(folder, recipe.max_pixels, min(recipe.longest or reads, reads))
     except UNREADABLE as error:
         raise refused("tune.start_from", folder, error) from error
-    if model.generation_config.max_new_tokens is None:
-        model.generation_config.max_new_tokens = LONGEST_ANSWER
+    model.generation_config = plain(
+        model.generation_config,
+        eos_token_id=chats.end_id,
+        pad_token_id=chats.pad_id,
+        max_new_tokens=model.generation_config.max_new_tokens or LONGEST_ANSWER,
+    )
     _require_room(chats, model.generation_config.max_new_tokens)
     return model.requires_grad_(False), chats
 

@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from micrographia.errors import PlanError
+from micrographia.students.plain_generation import plain
 from micrographia.students.prompts import in_colour, with_places
 from micrographia.students.vision import VisionEncoder
 from micrographia.tune.language import small_language_model
@@ -155,8 +156,12 @@ def _given_language(folder: Path) -> Language:
         raise refused("tune.language_model.folder", folder, error) from error
     model.resize_token_embeddings(max(len(tokenizer), model.config.get_text_config().vocab_size))
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
-    if model.generation_config.max_new_tokens is None:
-        model.generation_config.max_new_tokens = LONGEST // 2
+    model.generation_config = plain(
+        model.generation_config,
+        eos_token_id=tokenizer.eos_token_id,  # what an answer ends in as it is learned
+        pad_token_id=tokenizer.pad_token_id,
+        max_new_tokens=model.generation_config.max_new_tokens or LONGEST // 2,
+    )
     longest = model.config.get_text_config().max_position_embeddings
     return Language(model, tokenizer, longest, learns=False)
 

@@ -2,7 +2,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from transformers import AutoModel, AutoModelForImageTextToText, CLIPVisionConfig, CLIPVisionModel
+from transformers import (
+    AutoModel,
+    AutoModelForImageTextToText,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    SwinConfig,
+    SwinModel,
+)
 
 from micrographia.errors import StudentError
 from micrographia.students.configuration import MAEMIConfig, VisionConfig
@@ -242,6 +249,20 @@ def test_scores_are_the_likelihoods_of_the_whole_answers():
     torch.testing.assert_close(scores, expected.log_softmax(1), atol=1e-5, rtol=1e-5)
 
 
+def test_scores_of_rounded_logits_are_summed_without_rounding():
+    model, images = maemi(), pictures(2)
+    model.language_model.lm_head.register_forward_hook(lambda module, given, told: told.bfloat16())
+    ids = prompts(2, 6, places=((0, 0), (1, 0)))
+    names = torch.tensor([[5, 6, 2], [7, 9, 2], [8, 9, 2]])
+    expected = torch.empty(2, 3)
+    for row in range(2):
+        for k, name in enumerate(names):
+            told = logits(model, torch.cat([ids[row], name])[None], images[row : row + 1]).float()
+            expected[row, k] = told.log_softmax(-1)[0, 5:-1].gather(1, name[:, None]).sum()
+    scores = model.score_labels(images, ids, names)
+    torch.testing.assert_close(scores, expected.log_softmax(1), atol=1e-3, rtol=0)
+
+
 def test_scores_of_prompts_about_several_images():
     model, images = maemi(), pictures(3)
     ids = prompts(2, places=((0, 0), (0, 4), (1, 2)))
@@ -265,3 +286,22 @@ def test_an_embedding_is_the_eye_s_cls():
     model, images = maemi(), pictures(2)
     with torch.no_grad():
         torch.testing.assert_close(model.embed(images), model.vision(images).cls)
+
+
+@pytest.mark.parametrize("kind", ["ours", "a hub's"])
+def test_beside_a_language_model_in_bfloat16_it_is_saved_loaded_and_sees(tmp_path, kind):
+    vision = (
+        eye()
+        if kind == "ours"
+        else SwinModel(SwinConfig(image_size=64, embed_dim=8, depths=[1, 1], num_heads=[2, 2]))
+    )
+    model = MAEMIForConditionalGeneration.of(language_model().bfloat16(), vision, **SIZES)
+    model.save_pretrained(tmp_path)
+    again = AutoModelForImageTextToText.from_pretrained(tmp_path).eval()
+    images = torch.rand(2, 1 if kind == "ours" else 3, 64, 64)
+    assert again.vision.dtype == again.look(images).dtype == torch.bfloat16
+    ids = prompts(2, 6, places=((0, 0), (1, 0)))
+    assert again.generate(input_ids=ids, pixel_values=images, max_new_tokens=2).shape[0] == 2
+    scores = again.score_labels(images, ids, torch.tensor([[5, 6, 2], [7, 2, 0]]))
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores.exp().sum(1), torch.ones(2))

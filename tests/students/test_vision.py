@@ -176,6 +176,21 @@ def test_a_student_of_half_the_digits_sees_about_the_same():
     assert (half.cls.float() - whole.cls).abs().mean() < 0.1 * whole.cls.abs().mean()
 
 
+def test_in_half_the_digits_its_statistics_are_whole_and_it_takes_whole_pixels(tmp_path):
+    config = small(labels=SETS, cuts=CUTS)
+    encoder, images = settled(config), pictures(config)
+    encoder.save_pretrained(tmp_path)
+    half = VisionEncoder.from_pretrained(tmp_path, dtype=torch.bfloat16).eval()
+    assert half.dtype == torch.bfloat16
+    for name, statistics in encoder.named_buffers():
+        if name.startswith("usual_"):
+            assert torch.equal(half.get_buffer(name), statistics)
+    with torch.no_grad():
+        seen, whole = half(images), encoder(images)
+    assert seen.tokens.dtype == torch.bfloat16
+    torch.testing.assert_close(seen.tokens.float(), whole.tokens, atol=0.1, rtol=0.1)
+
+
 def test_cuts_are_one_fewer_than_levels():
     with pytest.raises(StudentError, match=r"cuts of 'contrast' are \[0.1\]"):
         small(labels=SETS, cuts={"contrast": [0.1]})

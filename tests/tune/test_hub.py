@@ -34,6 +34,7 @@ def given_model(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param) / "model"
     model = MODELS[request.param]()
     model.generation_config.max_new_tokens = 16
+    model.generation_config.repetition_penalty = 1.05
     model.save_pretrained(folder)
     chats(request.param).save_pretrained(folder)
     return folder
@@ -62,6 +63,8 @@ def tuned(taught, given_model, tmp_path_factory):
 def test_it_answers_ranks_and_embeds(tuned):
     lab, folder, _, _ = tuned
     assistant, images = Assistant.load(folder), images_of(lab)
+    speaks = assistant.model.generation_config
+    assert (speaks.repetition_penalty, speaks.eos_token_id) == (None, assistant.processor.end_id)
     told = assistant.answer(images[:2], [assistant.card.caption_question] * 2)
     assert len(told) == 2
     ranking = assistant.classify(images[:2])

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModel, TrainerCallback
+from transformers import (
+    AutoTokenizer,
+    CLIPImageProcessorPil,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    TrainerCallback,
+)
 
 from micrographia.assistant import Assistant
 from micrographia.errors import PlanError
@@ -174,7 +180,9 @@ def given(tmp_path_factory):
     CLIPImageProcessorPil(size={"shortest_edge": 64}, crop_size=square).save_pretrained(folder / "eye")
     tokenizer = train_tokenizer(["What is shown? The surface is smooth, with fibres of 12 nm."] * 3, 600)
     tokenizer.save_pretrained(folder / "speaker")
-    language_model("qwen3", vocab_size=len(tokenizer)).save_pretrained(folder / "speaker")
+    speaker = language_model("qwen3", vocab_size=len(tokenizer))
+    speaker.generation_config.repetition_penalty = 1.05
+    speaker.save_pretrained(folder / "speaker")
     return folder
 
 
@@ -190,6 +198,9 @@ def test_eye_and_language_model_may_be_given(taught, given, tmp_path, family):
         "learning words",
     ]
     assistant, images = Assistant.load(folder), images_of(lab)
+    speaks = assistant.model.generation_config
+    assert speaks.repetition_penalty is None
+    assert speaks.eos_token_id == AutoTokenizer.from_pretrained(given / "speaker").eos_token_id
     assert len(assistant.classify(images[:1])[0]) == len(CLASSES)
     assert len(assistant.answer(images[:2], ["What is shown?"] * 2)) == 2
     assert len(list((lab / "cache").glob("features-*"))) == 1
