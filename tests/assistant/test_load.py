@@ -63,6 +63,14 @@ def test_a_model_of_another_kind(copy):
         Assistant.load(copy)
 
 
+def test_a_student_that_has_no_room_for_a_question_beside_its_answer(copy):
+    generation = copy / "generation_config.json"
+    settings = json.loads(generation.read_text())
+    generation.write_text(json.dumps(settings | {"max_new_tokens": 96}))
+    with pytest.raises(StudentError, match="reads 96 tokens, of which its answer may have 96"):
+        Assistant.load(copy)
+
+
 def test_it_is_loaded_for_work_not_for_training(folder):
     model = load(folder).model
     assert not model.training
