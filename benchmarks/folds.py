@@ -216,7 +216,8 @@ def samples(
     student, blind = (exams.sit(exam, assistant, workspace, unseeing, SILENT) for unseeing in (False, True))
     about = {m.id: (str(m.label), m.group or clusters.get(m.id) or m.id) for m in exam.micrographs}
     references = references_of(workspace, exam)
-    shown = workspace.catalog.answers(identity_of(assistant))
+    training = workspace.catalog.micrographs("train", fold or 0)
+    shown = workspace.catalog.answers(identity_of(assistant, training))
     return _choices(exam, student, shown, about), _replies(exam, student, blind, references, about)
 
 

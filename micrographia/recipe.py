@@ -91,7 +91,7 @@ class LabelsStage(Section):
 
 
 class LowRankSection(Section):
-    """How a frozen language model is adapted, in maemi and llava."""
+    """How a frozen language model is adapted, in maemi, llava and hub."""
 
     method: Literal["dyqlora_fa", "lora", "rslora", "dora", "qlora", "none"] = "dyqlora_fa"
     """dyqlora_fa: 8-bit weights, A frozen, a rank drawn at each step, so that one run serves every rank;
@@ -160,7 +160,7 @@ class TuneSection(Section):
     low_rank: LowRankSection = LowRankSection()
     demonstrations: int = Field(default=0, ge=0, le=16)
     """Labelled training images, the most similar ones, that stand before half of the questions for the
-    category in maemi and llava; with them it is examined on showing examples too."""
+    category in maemi, llava and hub; with them it is examined on showing examples too."""
     too_large: Literal["refuse", "accumulate"] = "refuse"
     """What becomes of a step that memory does not hold. refuse: tuning says what would fit; accumulate: a
     step of maemi or llava is taken in as many parts as it needs, with the same images in the same order."""
@@ -219,6 +219,23 @@ class TuneSection(Section):
             )
         if self.family == "hub" and self.low_rank.method == "none":
             raise ValueError("low_rank.method is none, and of a model of the hub nothing else learns")
+        return self
+
+    @model_validator(mode="after")
+    def _fields_of_its_family(self) -> TuneSection:
+        given = {
+            "demonstrations": (self.demonstrations, ("maemi", "llava", "hub")),
+            "vision_encoder": (self.vision_encoder, ("maemi", "llava")),
+            "language_model.folder": (self.language_model.folder, ("maemi", "llava")),
+            "max_pixels": (self.max_pixels, ("hub",)),
+            "longest": (self.longest, ("hub",)),
+        }
+        for name, (value, families) in given.items():
+            if value and self.family not in families:
+                raise ValueError(
+                    f"family is {self.family} and {name} is {value!r}, which is of "
+                    f"{', '.join(families)} alone: leave it out, or choose such a family"
+                )
         return self
 
     @property

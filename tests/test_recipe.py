@@ -84,6 +84,29 @@ def test_a_wrong_field_is_named_with_its_value(text, field, value):
     assert value in message
 
 
+@pytest.mark.parametrize(
+    ("field", "families"),
+    [
+        ("demonstrations: 4", {"maemi", "llava", "hub"}),
+        ("vision_encoder: eye", {"maemi", "llava"}),
+        ("language_model: {folder: speaker}", {"maemi", "llava"}),
+        ("max_pixels: 1000", {"hub"}),
+        ("longest: 64", {"hub"}),
+    ],
+)
+def test_a_field_of_other_families_is_refused(field, families):
+    for family in ("mvaema", "maemi", "llava", "hub"):
+        start = ", start_from: model" if family == "hub" else ""
+        text = f"tune: {{family: {family}{start}, {field}}}"
+        if family in families:
+            parse(text, "lab.yaml")
+        else:
+            with pytest.raises(
+                RecipeError, match=rf"tune is .*family is {family} and .* alone: leave it out"
+            ):
+                parse(text, "lab.yaml")
+
+
 def test_all_wrong_fields_are_named_at_once():
     with pytest.raises(RecipeError, match=r"split\.test is 2.*tune\.epochs is 'x'.*colour is not a field"):
         parse("split: {test: 2}\ntune: {epochs: x}\ncolour: red", "lab.yaml")

@@ -20,7 +20,7 @@ from micrographia.assistant.hub_voice import HubVoice
 from micrographia.assistant.load import load
 from micrographia.assistant.voice import Choice, Example, Image, Processor, Voice
 from micrographia.errors import StudentError
-from micrographia.students.chat import ChatProcessor
+from micrographia.students.chat import SMALL, ChatProcessor
 from micrographia.teach.generate import BRIEFLY
 from micrographia.tune.card import Card
 
@@ -69,8 +69,20 @@ class Assistant:
 
     @classmethod
     def load(cls, folder: Path) -> Assistant:
-        """The student in ``folder``. Raises StudentError where it is missing, partial or of another kind."""
-        return cls(*load(folder))
+        """The student in ``folder``.
+
+        Raises StudentError where it is missing, partial or of another kind, or reads too little for a
+        question and an answer.
+        """
+        assistant = cls(*load(folder))
+        if not assistant.reads("?"):
+            longest = assistant.voice.longest
+            raise StudentError(
+                f"the student in {folder} reads {longest} tokens, of which its answer may have "
+                f"{longest - assistant.longest_question}, and no question has room beside it",
+                "tune again with a larger tune.longest, or lower max_new_tokens in generation_config.json",
+            )
+        return assistant
 
     @property
     def knows_classes(self) -> bool:
@@ -82,9 +94,16 @@ class Assistant:
         """In tokens."""
         return self.voice.longest_question
 
-    def reads(self, question: str) -> bool:
-        """Whether the question is short enough to be asked."""
-        return self.voice.length(question) <= self.longest_question
+    def reads(self, question: str, size: tuple[int, int] = SMALL) -> bool:
+        """Whether the question is short enough to be asked about an image of ``size`` (rows, columns)."""
+        return self.voice.length(question, size) <= self.longest_question
+
+    def refusal(self, image: Image) -> StudentError | None:
+        """Why this image cannot be described; None where it can."""
+        for question in filter(None, (self.card.caption_question, self.card.category_question)):
+            if not self.reads(question, image.shape[:2]):
+                return self._too_long(question, image)
+        return None
 
     def was_taught(self, question: str) -> bool:
         """Whether this question was among those it learned to answer: to any other it says what it can."""
@@ -106,15 +125,16 @@ class Assistant:
 
         Question q is about image ``image_index[q]``, or image q without it. An image is encoded once for all
         of its questions. Every answer is the text that ``AutoProcessor`` and ``generate`` give for this
-        image and question alone. Raises StudentError for a question that is empty or too long to read.
+        image and question alone. Raises StudentError for a question that is empty or too long to read beside
+        its image.
         """
         index = range(len(images)) if image_index is None else image_index
         if len(index) != len(questions):
             raise ValueError(
                 f"{len(questions)} questions, but it is said of {len(index)} which image is meant"
             )
-        for question in questions:
-            self._require_readable(question)
+        for question, image in zip(questions, index, strict=True):
+            self._require_readable(question, images[image])
         texts = [""] * len(questions)
         rows_of: dict[int, list[int]] = defaultdict(list)
         for row, image in enumerate(index):
@@ -132,13 +152,14 @@ class Assistant:
     ) -> list[Ranking]:
         """Its classes for each image, best first, with probabilities that sum to 1.
 
-        ``shown`` has as many labelled examples for every image, which stand before it in the prompt as they
-        did in tuning (``tune.demonstrations``).
+        ``shown`` has labelled examples for every image, the likest last, which stand before it in the prompt
+        as they did in tuning (``tune.demonstrations``): where they are too long, the least like are left out.
 
         A probability is that of the class's name as the answer to the category question it was taught, among
-        the names of all classes (``score_labels``), averaged over the eight ways to lay the image down,
-        turned by quarters and mirrored: a micrograph has no up. Raises StudentError where it was taught no
-        classes, and for examples where it was not taught to be shown any.
+        the names of all classes (``score_labels``). Of our own students it is the mean over the eight ways to
+        lay the image down, turned by quarters and mirrored, since a micrograph has no up; a model of the hub
+        is asked about the image as it lies. Raises StudentError where it was taught no classes, for an
+        example of another class, and for examples where it was not taught to be shown any.
         """
         if not self.knows_classes:
             raise StudentError(
@@ -146,6 +167,11 @@ class Assistant:
             )
         words = dict(zip(self.card.classes, self.card.class_texts, strict=True))
         choice = Choice(self.card.category_question, self.card.class_texts)
+        for label in {example.label for examples in shown or () for example in examples} - words.keys():
+            raise StudentError(
+                f"an example has the label {label!r}, and the student was taught {', '.join(words)}",
+                "show examples of these classes, or tune again with that one",
+            )
         told = [
             [example._replace(label=words[example.label]) for example in examples] for examples in shown or ()
         ]
@@ -183,16 +209,23 @@ class Assistant:
         rankings = self.classify(images) if self.knows_classes else [()] * len(images)
         return [Look(question, *said) for said in zip(captions, rankings, strict=True)]
 
-    def _require_readable(self, question: str) -> None:
+    def _require_readable(self, question: str, image: Image) -> None:
         if not question.strip():
             raise StudentError("the question is empty", "ask something, or leave it out to have a caption")
-        length = self.voice.length(question)
-        if length > self.longest_question:
-            raise StudentError(
-                f"the question {question[:40]!r} ... has {length} tokens, "
-                f"the student reads {self.longest_question}",
-                "shorten it; words that the student was not taught take several tokens",
-            )
+        if not self.reads(question, image.shape[:2]):
+            raise self._too_long(question, image)
+
+    def _too_long(self, question: str, image: Image) -> StudentError:
+        rows, columns = image.shape[:2]
+        beside, remedy = "", "shorten it; words that the student was not taught take several tokens"
+        if self.reads(question):
+            beside = f" beside an image of {columns} x {rows} px"
+            remedy = "give a smaller image, or tune with a smaller tune.max_pixels"
+        return StudentError(
+            f"the question {question[:40]!r} ... has {self.voice.length(question, (rows, columns))} tokens"
+            f"{beside}, the student reads {self.longest_question}",
+            remedy,
+        )
 
     def _ranked(self, probabilities: list[float]) -> Ranking:
         pairs = zip(self.card.classes, probabilities, strict=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from micrographia.assistant.voice import Choice, Example, Image
-from micrographia.students.chat import ChatProcessor
+from micrographia.assistant.voice import Choice, Example, Image, that_fit
+from micrographia.students.chat import SMALL, ChatProcessor
 from micrographia.students.chat_template import Chat, Exchange
 from micrographia.students.hub import embed, score_answers
 from micrographia.students.prompts import IMAGE
-
-SMALL = (64, 64)
-"""(rows, columns) of an image that stands for any where a question's length is told."""
 
 
 class HubVoice:
@@ -28,15 +24,20 @@ class HubVoice:
         self.model = model
         self.processor = processor
 
-    @cached_property
-    def longest_question(self) -> int:
-        """In tokens: what is left of the longest chat when image and answer have had their room."""
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest chat that it reads, images and answer among them."""
         reads = self.model.config.get_text_config().max_position_embeddings
-        return int(min(reads, self.processor.longest or reads) - self.model.generation_config.max_new_tokens)
+        return int(min(reads, self.processor.longest or reads))
 
-    def length(self, question: str) -> int:
-        """Tokens of a question about one small image."""
-        return self.processor.tokens([Exchange([IMAGE, question])], [SMALL]).total
+    @property
+    def longest_question(self) -> int:
+        """In tokens: what is left of the longest chat when an answer has had its room."""
+        return self.longest - int(self.model.generation_config.max_new_tokens)
+
+    def length(self, question: str, size: tuple[int, int] = SMALL) -> int:
+        """Tokens of a question about one image of ``size`` (rows, columns)."""
+        return self.processor.tokens([Exchange([IMAGE, question])], [size]).total
 
     @torch.no_grad()
     def answer(self, images: Sequence[Image], questions: Sequence[str], index: Sequence[int]) -> list[str]:
@@ -58,8 +59,14 @@ class HubVoice:
     def choose(
         self, images: Sequence[Image], choice: Choice, shown: Sequence[Sequence[Example]] | None = None
     ) -> NDArray[np.float64]:
-        """Probability (n, K) of each answer about each image, as it lies; ``shown`` are examples for each."""
-        examples = shown or [()] * len(images)
+        """Probability (n, K) of each answer about each image, as it lies.
+
+        ``shown`` are examples for each, as ``Voice.choose`` has them.
+        """
+        examples = [
+            self._that_fit(before, choice, image)
+            for before, image in zip(shown or [()] * len(images), images, strict=True)
+        ]
         chats = [self._chat(choice, before) for before in examples]
         pictures = [
             [*(example.image for example in before), image]
@@ -72,7 +79,16 @@ class HubVoice:
         """Where the model puts each image, (n, d)."""
         return embed(self.model, self.processor, images)
 
+    def _that_fit(self, examples: Sequence[Example], choice: Choice, image: Image) -> Sequence[Example]:
+        longest = max(choice.answers, key=lambda text: len(self.processor.answer(text)))
+
+        def fits(before: Sequence[Example]) -> bool:
+            sizes = [picture.shape[:2] for picture in (*(example.image for example in before), image)]
+            return self.processor.tokens(self._chat(choice, before, longest), sizes).total <= self.longest
+
+        return that_fit(examples, fits)
+
     @staticmethod
-    def _chat(choice: Choice, before: Sequence[Example]) -> Chat:
+    def _chat(choice: Choice, before: Sequence[Example], answer: str = "") -> Chat:
         shown = [Exchange([IMAGE, choice.question], example.label) for example in before]
-        return [*shown, Exchange([IMAGE, choice.question])]
+        return [*shown, Exchange([IMAGE, choice.question], answer)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -19,17 +20,22 @@ from transformers.utils import logging
 
 from micrographia.assistant.voice import Processor, Student
 from micrographia.errors import StudentError
-from micrographia.students.chat import ChatProcessor
+from micrographia.students.chat import BUDGET_FILE, ChatProcessor
 from micrographia.students.llava import SightedLlava
 from micrographia.tune.card import CARD, Card, read_card
 from micrographia.workspace import Workspace
 
-WEIGHTS = "model.safetensors"
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+"""In one file, or in several that an index names."""
 FILES = (
-    *("config.json", "generation_config.json", WEIGHTS),
+    *("config.json", "generation_config.json"),
     *("processor_config.json", "tokenizer.json", "tokenizer_config.json"),
 )
-"""What lies in a whole folder beside the card."""
+"""What lies in a whole folder beside card and weights."""
+TEMPLATES = ("chat_template.jinja", "chat_template.json")
+"""Of a chat; it may stand in the processor's configuration instead."""
+READ = (".json", ".jinja", ".safetensors", ".model", ".txt")
+"""Endings of files that transformers reads."""
 
 ANSWER_VERSION = "1"
 """Counts up when the same student answers otherwise."""
@@ -68,7 +74,7 @@ def load(folder: Path) -> Loaded:
     card = read_card(folder)
     if card is None:
         raise StudentError(f"there is no student in {folder}", "`micrographia tune` makes one")
-    lacking = [name for name in FILES if not (folder / name).is_file()]
+    lacking = _lacking(folder, card.family)
     if lacking:
         raise StudentError(f"the student in {folder} lacks {', '.join(lacking)}", TUNE_AGAIN)
     model, processor = _from_pretrained(folder, hub=card.family == "hub")
@@ -99,14 +105,51 @@ def _from_pretrained(folder: Path, hub: bool) -> tuple[Any, Processor | ChatProc
         raise StudentError(f"the student in {folder} is a {type(model).__name__}", f"{known} are known")
     # from_pretrained only warns of these, and goes on with fresh random numbers.
     if report["missing_keys"] or report["mismatched_keys"]:
-        raise StudentError(f"the weights in {folder / WEIGHTS} do not fit its config.json", TUNE_AGAIN)
+        raise StudentError(f"the weights in {folder} do not fit its config.json", TUNE_AGAIN)
     return model, processor
+
+
+def _lacking(folder: Path, family: str) -> list[str]:
+    """Files that a student of this family needs, and that are not there."""
+    needed = [*FILES, *_weights(folder), *([BUDGET_FILE] if family == "hub" else [])]
+    lacking = [name for name in needed if not (folder / name).is_file()]
+    if family == "hub" and not lacking and not _has_template(folder):
+        lacking.append(TEMPLATES[0])
+    return lacking
+
+
+def _weights(folder: Path) -> list[str]:
+    """One file, or an index and those that it names."""
+    if (folder / WEIGHTS).is_file() or not (folder / INDEX).is_file():
+        return [WEIGHTS]
+    return [INDEX, *sorted({*_json(folder / INDEX).get("weight_map", {}).values()})]
+
+
+def _has_template(folder: Path) -> bool:
+    in_a_file = any((folder / name).is_file() for name in TEMPLATES)
+    return in_a_file or bool(_json(folder / "processor_config.json").get("chat_template"))
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StudentError(f"{file} cannot be read ({error})", TUNE_AGAIN) from error
+    return content
+
+
+def _deciding(folder: Path, family: str) -> list[str]:
+    """Names of the files that decide an answer: of a model of the hub, whose processor may have any, all."""
+    if family != "hub":
+        return [*FILES, *_weights(folder)]
+    there = [file for file in folder.iterdir() if file.is_file() and file.suffix in READ]
+    return sorted(file.name for file in there if file.name != CARD)
 
 
 def _identity(folder: Path, card: Card) -> str:
     """Of all that decides what it answers, and of what it was made from: no other student has it."""
     digests = [ANSWER_VERSION, card.fingerprint]
-    for name in FILES:
+    for name in _deciding(folder, card.family):
         with (folder / name).open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+            digests.append(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}")
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()

@@ -18,7 +18,7 @@ from micrographia.assistant.assistant import IMAGES_AT_ONCE, Assistant, Look
 from micrographia.assistant.reading import Reading, read
 from micrographia.assistant.table import Cell, Row
 from micrographia.engine import SILENT, Outcome, Progress
-from micrographia.errors import RecipeError
+from micrographia.errors import RecipeError, StudentError
 from micrographia.measure import METHOD_VERSION
 from micrographia.micrographs.ingest import IMAGE_SUFFIXES
 from micrographia.micrographs.limits import Limits
@@ -141,13 +141,21 @@ def _bytes_of(outcome: ReadOutcome) -> int:
 
 def _rows(batch: Sequence[ReadOutcome], assistant: Assistant) -> list[Row]:
     readings = [outcome.result for outcome in batch]
-    images = [reading.image for reading in readings if reading is not None and reading.image is not None]
-    looks = iter(assistant.describe(images))
-    return [_row(outcome, assistant, looks) for outcome in batch]
+    images = [None if reading is None else reading.image for reading in readings]
+    refusals = [None if image is None else assistant.refusal(image) for image in images]
+    seen = [
+        image for image, refusal in zip(images, refusals, strict=True) if image is not None and not refusal
+    ]
+    looks = iter(assistant.describe(seen))
+    return [
+        _row(outcome, assistant, looks, refusal) for outcome, refusal in zip(batch, refusals, strict=True)
+    ]
 
 
-def _row(outcome: ReadOutcome, assistant: Assistant, looks: Iterator[Look]) -> Row:
-    """``looks`` gives the next one, which is taken where there is an image."""
+def _row(
+    outcome: ReadOutcome, assistant: Assistant, looks: Iterator[Look], refusal: StudentError | None
+) -> Row:
+    """``looks`` gives the next one, which is taken where there is an image, and no refusal of it."""
     row: Row = dict.fromkeys(table.COLUMNS)
     row |= dict(zip(STATE, _state(outcome.item, assistant), strict=True))
     reading = outcome.result
@@ -155,6 +163,8 @@ def _row(outcome: ReadOutcome, assistant: Assistant, looks: Iterator[Look]) -> R
         return row | {"error": outcome.reason}
     if reading.image is None:
         return row | {"sha256": reading.sha256, "error": reading.error}
+    if refusal:
+        return row | {"sha256": reading.sha256, "error": f"{row['path']}: {refusal}"}
     height, width = reading.image.shape[:2]
     row |= {"sha256": reading.sha256, "width": width, "height": height, **_said(next(looks))}
     return row | {

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from micrographia.errors import StudentError
+from micrographia.students.chat import SMALL
 from micrographia.students.llava import SightedLlava
 from micrographia.students.maemi import MAEMIForConditionalGeneration
 from micrographia.students.mvaema import MVaEMaForConditionalGeneration
 from micrographia.students.processor import MVaEMaProcessor
 from micrographia.students.prompts import IMAGE, MAEMIProcessor
+from micrographia.students.side_by_side import NO_IMAGE
 from micrographia.students.views import VIEWS, dihedral
 
 Student = MVaEMaForConditionalGeneration | MAEMIForConditionalGeneration | SightedLlava
@@ -43,6 +46,12 @@ class Choice(NamedTuple):
     answers: Sequence[str]
 
 
+def that_fit(examples: Sequence[Example], fits: Callable[[Sequence[Example]], bool]) -> Sequence[Example]:
+    """As many of the examples as fit, as in tuning: the likest, which stand last; down to none."""
+    kept = (examples[first:] for first in range(len(examples)))
+    return next(filter(fits, kept), ())
+
+
 class Voice:
     """A student of ours, and its processor."""
 
@@ -50,14 +59,18 @@ class Voice:
         self.model = model
         self.processor = processor
 
-    @cached_property
-    def longest_question(self) -> int:
-        """In tokens: what is left of the longest text it can read when an answer has had its room."""
-        answer = self.model.generation_config.max_new_tokens
-        return int(self.model.config.get_text_config().max_position_embeddings - answer)
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text that it reads, images and answer among them."""
+        return int(self.model.config.get_text_config().max_position_embeddings)
 
-    def length(self, question: str) -> int:
-        """Tokens of a question about one image."""
+    @property
+    def longest_question(self) -> int:
+        """In tokens: what is left of the longest text when an answer has had its room."""
+        return self.longest - int(self.model.generation_config.max_new_tokens)
+
+    def length(self, question: str, size: tuple[int, int] = SMALL) -> int:
+        """Tokens of a question about one image; images of every ``size`` take up as many."""
         return len(self.processor.question(question))
 
     def answer(self, images: Sequence[Image], questions: Sequence[str], index: Sequence[int]) -> list[str]:
@@ -81,18 +94,20 @@ class Voice:
     ) -> NDArray[np.float64]:
         """Probability (n, K) of each answer about each image, the mean over the eight ways to lay it down.
 
-        ``shown`` are as many examples for each image, whose labels are among the answers.
+        ``shown`` are examples for each image, the likest last, whose labels are among the answers; of those
+        that are too many for the longest text, the least like are left out.
         """
         pixels, count = self.prepare(images), len(images)
         turns = torch.tensor([turns for turns, _ in VIEWS], device=pixels.device).repeat(count)
         mirrored = torch.tensor([flag for _, flag in VIEWS], device=pixels.device).repeat(count)
         views = dihedral(pixels.repeat_interleave(len(VIEWS), 0), turns, mirrored)
         names = self.processor.answers(choice.answers).to(pixels.device)
-        if shown is None:
+        told = [self._that_fit(examples, choice) for examples in shown or ()]
+        if not any(told):
             prompt = torch.tensor(self.processor.question(choice.question), device=pixels.device)
             scores = self.model.score_labels(views, prompt, names)
         else:
-            scores = self._score_after(shown, views, choice, names)
+            scores = self._score_after(told, views, choice, names)
         probabilities = scores.double().exp().view(count, len(VIEWS), -1).mean(1)
         return np.asarray((probabilities / probabilities.sum(1, keepdim=True)).cpu().numpy())
 
@@ -113,28 +128,41 @@ class Voice:
         made = self.model.generate(**padded, image_tokens=image_tokens, do_sample=False, num_beams=1)
         return self.processor.said(made, padded["input_ids"])
 
-    def _score_after(
-        self, shown: Sequence[Sequence[Example]], views: Tensor, choice: Choice, names: Tensor
-    ) -> Tensor:
-        """As ``score_labels`` of the views, with the examples of each image before it in the prompt."""
+    def _that_fit(self, examples: Sequence[Example], choice: Choice) -> Sequence[Example]:
+        room = self.longest - max(len(self.processor.answer(text)) for text in choice.answers)
+        return that_fit(examples, lambda kept: len(self._prompt(kept, choice.question)) <= room)
+
+    def _prompt(self, before: Sequence[Example], question: str) -> list[int]:
+        """The ids of a question about an image, with examples before it."""
         processor = self.processor
         if not isinstance(processor, MAEMIProcessor):
             raise StudentError(
                 "this student was not taught to be shown examples", "ask without them, or tune maemi or llava"
             )
-        before = [
-            [i for example in examples for i in processor.demonstration(choice.question, example.label)]
-            for examples in shown
-        ]
-        asked = processor.turn([IMAGE, choice.question])
-        padded = processor.padded([[*processor.opening, *row, *asked] for row in before])
+        shown = [i for example in before for i in processor.demonstration(question, example.label)]
+        return [*processor.opening, *shown, *processor.turn([IMAGE, question])]
+
+    def _score_after(
+        self, shown: Sequence[Sequence[Example]], views: Tensor, choice: Choice, names: Tensor
+    ) -> Tensor:
+        """As ``score_labels`` of the views, with the examples of each image before it in the prompt."""
+        padded = self.processor.tokenizer.pad(
+            {"input_ids": [self._prompt(before, choice.question) for before in shown]},
+            padding_side="left",
+            return_tensors="pt",
+        )
         prompts, mask = (
             padded[name].to(views.device).repeat_interleave(len(VIEWS), 0)
             for name in ("input_ids", "attention_mask")
         )
-        examples = self.prepare([example.image for of_image in shown for example in of_image])
-        of_image = torch.arange(len(examples), device=views.device).view(len(shown), -1)
-        own = len(examples) + torch.arange(len(views), device=views.device)[:, None]
-        index = torch.cat([of_image.repeat_interleave(len(VIEWS), 0), own], dim=1)
+        examples = self.prepare([example.image for before in shown for example in before])
+        numbers = iter(range(len(examples)))
+        seen = [[*islice(numbers, len(before))] for before in shown]
+        index = [
+            torch.tensor([*seen[view // len(VIEWS)], len(examples) + view], device=views.device)
+            for view in range(len(views))
+        ]
         pixels = torch.cat([examples, views])
-        return self.model.score_labels(pixels, prompts, names, mask, image_index=index)
+        return self.model.score_labels(
+            pixels, prompts, names, mask, image_index=pad_sequence(index, True, NO_IMAGE)
+        )

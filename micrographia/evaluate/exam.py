@@ -17,6 +17,7 @@ from micrographia.engine import Progress, few_at_a_time
 from micrographia.evaluate.baselines import commonest, nearest_answers, nearest_classes, noise_image
 from micrographia.micrographs.field import open_field
 from micrographia.records import Answer, Conversation, Micrograph
+from micrographia.tune.plan import field_size
 from micrographia.workspace import Workspace
 
 IMAGES_AT_ONCE = 16
@@ -68,9 +69,10 @@ def set_exam(
 
 
 def readable(exam: Exam, assistant: Assistant) -> Exam:
-    """The exam without the questions that are longer than the student reads."""
+    """The exam without the questions that are longer, with their image, than the student reads."""
     asked = {
-        identity: [c for c in about if assistant.reads(c.prompt)] for identity, about in exam.asked.items()
+        m.id: [c for c in exam.asked[m.id] if assistant.reads(c.prompt, field_size(m))]
+        for m in exam.micrographs
     }
     too_long = sum(len(exam.asked[identity]) - len(about) for identity, about in asked.items())
     return Exam([m for m in exam.micrographs if asked[m.id]], asked, too_long)

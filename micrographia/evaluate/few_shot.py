@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from micrographia.assistant.voice import Example
 from micrographia.engine import Progress
 from micrographia.evaluate.exam import IMAGES_AT_ONCE, STUDENT, Answers, Exam, Training
 from micrographia.micrographs.field import open_field
-from micrographia.records import Answer, Conversation
+from micrographia.records import Answer, Conversation, Micrograph
 from micrographia.teach.sampling import most_similar
 from micrographia.workspace import Workspace
 
@@ -38,9 +39,10 @@ def sit_shown(
     """The category of each image of the exam, asked with as many examples as the student was taught to be
     shown; None where it was not, or there are fewer. The likest stands last.
 
-    ``embeddings`` (n, d) are those of the exam's images. What was answered before is not asked again.
+    Examples are images that it was tuned with (``pool_of``). ``embeddings`` (n, d) are those of the exam's
+    images. What was answered before is not asked again.
     """
-    count, pool = assistant.card.demonstrations, training.labelled
+    count, pool = assistant.card.demonstrations, pool_of(assistant, training.micrographs)
     asked = {c.micrographs[0]: c for c in exam.conversations if c.task == "category"}
     rows = [row for row, m in enumerate(exam.micrographs) if m.id in asked]
     if not (count and rows and len(pool) >= count):
@@ -50,7 +52,7 @@ def sit_shown(
         exam.micrographs[row].id: [pool[place] for place in places]
         for row, places in zip(rows, found.tolist(), strict=True)
     }
-    identity = identity_of(assistant)
+    identity = identity_of(assistant, training.micrographs)
     answers = workspace.catalog.answers(identity)
     missing = [exam.micrographs[row] for row in rows if asked[exam.micrographs[row].id].id not in answers]
     progress.begin(SHOWN, len(missing), "images")
@@ -71,9 +73,18 @@ def sit_shown(
     )
 
 
-def identity_of(assistant: Assistant) -> str:
-    """Under this its answers with examples are kept."""
-    return f"{assistant.identity[:40]} shown {assistant.card.demonstrations}"
+def pool_of(assistant: Assistant, micrographs: Sequence[Micrograph]) -> list[int]:
+    """Rows of the training images that can be shown: with a class that the student was taught, and of those
+    it was tuned with. Since then the images may have been divided anew, or be in other class folders."""
+    seen, classes = {*assistant.card.seen}, {*assistant.card.classes}
+    return [row for row, m in enumerate(micrographs) if m.id in seen and m.label in classes]
+
+
+def identity_of(assistant: Assistant, micrographs: Sequence[Micrograph]) -> str:
+    """Under this its answers are kept, with examples out of the pool of these training images."""
+    pool = [f"{micrographs[row].id} {micrographs[row].label}" for row in pool_of(assistant, micrographs)]
+    digest = hashlib.sha256("\n".join(sorted(pool)).encode()).hexdigest()
+    return f"{assistant.identity[:40]} shown {assistant.card.demonstrations} of {digest[:12]}"
 
 
 def _example(workspace: Workspace, training: Training, row: int) -> Example:

@@ -5,13 +5,16 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from micrographia.assistant import Assistant
-from micrographia.assistant.load import FILES, WEIGHTS, find, load
+from micrographia.assistant.load import FILES, INDEX, TEMPLATES, WEIGHTS, find, load
 from micrographia.errors import StudentError
 from micrographia.recipe import shipped_text
+from micrographia.students.chat import BUDGET_FILE, ChatProcessor
 from micrographia.tune.card import CARD
 from micrographia.workspace import Workspace
+from tests.students.hub_models import MODELS, PROCESSORS
 
 from .tiny import card, write_student
 
@@ -22,7 +25,7 @@ def copy(folder, tmp_path):
 
 
 def test_the_listed_files_are_all_that_is_saved(folder):
-    assert {file.name for file in folder.iterdir()} == {*FILES, CARD}
+    assert {file.name for file in folder.iterdir()} == {*FILES, WEIGHTS, CARD}
 
 
 def test_no_folder_and_no_student(tmp_path):
@@ -31,14 +34,14 @@ def test_no_folder_and_no_student(tmp_path):
             Assistant.load(folder)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, WEIGHTS])
 def test_a_folder_that_lacks_a_file(copy, name):
     (copy / name).unlink()
     with pytest.raises(StudentError, match=f"lacks {name}"):
         Assistant.load(copy)
 
 
-@pytest.mark.parametrize("name", [*FILES, CARD])
+@pytest.mark.parametrize("name", [*FILES, WEIGHTS, CARD])
 @pytest.mark.parametrize("kept", [0.0, 0.5])
 def test_a_file_that_is_cut_short(copy, name, kept):
     content = (copy / name).read_bytes()
@@ -60,6 +63,14 @@ def test_a_model_of_another_kind(copy):
     config["model_type"] = "no_such_model"
     (copy / "config.json").write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(StudentError, match="no_such_model"):
+        Assistant.load(copy)
+
+
+def test_a_student_that_has_no_room_for_a_question_beside_its_answer(copy):
+    generation = copy / "generation_config.json"
+    settings = json.loads(generation.read_text())
+    generation.write_text(json.dumps(settings | {"max_new_tokens": 96}))
+    with pytest.raises(StudentError, match="reads 96 tokens, of which its answer may have 96"):
         Assistant.load(copy)
 
 
@@ -114,3 +125,66 @@ def test_weights_are_read_as_safetensors_only(copy):
     shutil.move(copy / WEIGHTS, torch_file)
     with pytest.raises(StudentError, match=WEIGHTS):
         Assistant.load(copy)
+
+
+def in_several_files(folder):
+    """Its weights in three files and an index."""
+    weights = load_file(folder / WEIGHTS)
+    (folder / WEIGHTS).unlink()
+    shards = {f"model-{n + 1:05}-of-00003.safetensors": list(weights)[n::3] for n in range(3)}
+    for name, keys in shards.items():
+        save_file({key: weights[key] for key in keys}, folder / name, metadata={"format": "pt"})
+    index = {key: name for name, keys in shards.items() for key in keys}
+    (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": index}), encoding="utf-8")
+    return list(shards)
+
+
+def test_weights_may_lie_in_several_files_and_none_may_be_lacking(copy, folder):
+    shards = in_several_files(copy)
+    whole, parted = load(folder), load(copy)
+    assert all(
+        torch.equal(ours, theirs)
+        for ours, theirs in zip(whole.model.parameters(), parted.model.parameters(), strict=True)
+    )
+    weights = load_file(copy / shards[1])
+    save_file({name: one + 1 for name, one in weights.items()}, copy / shards[1], metadata={"format": "pt"})
+    assert load(copy).identity != parted.identity
+    (copy / shards[1]).unlink()
+    with pytest.raises(StudentError, match=f"lacks {shards[1]}"):
+        load(copy)
+
+
+@pytest.fixture
+def of_the_hub(tmp_path):
+    folder = tmp_path / "hub"
+    model = MODELS["qwen3-vl"]()
+    model.generation_config.max_new_tokens = 8
+    model.save_pretrained(folder)
+    ChatProcessor(PROCESSORS["qwen3-vl"](), 128 * 128, 200).save_pretrained(folder)
+    (folder / CARD).write_text(card(family="hub").model_dump_json(), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("name", [*FILES, WEIGHTS, BUDGET_FILE, TEMPLATES[0]])
+def test_a_model_of_the_hub_that_lacks_a_file(of_the_hub, name):
+    load(of_the_hub)
+    (of_the_hub / name).unlink()
+    with pytest.raises(StudentError, match=f"lacks {name}"):
+        load(of_the_hub)
+
+
+def test_the_identity_of_a_model_of_the_hub_is_of_its_budgets_and_its_template(of_the_hub):
+    before = load(of_the_hub).identity
+    (of_the_hub / BUDGET_FILE).write_text('{"max_pixels": 1024, "longest": 200}', encoding="utf-8")
+    other_budget = load(of_the_hub).identity
+    template = of_the_hub / TEMPLATES[0]
+    template.write_text("{# other words #}" + template.read_text(encoding="utf-8"), encoding="utf-8")
+    assert len({before, other_budget, load(of_the_hub).identity}) == 3
+
+
+def test_its_template_may_stand_in_the_configuration_of_its_processor(of_the_hub):
+    template, config = (of_the_hub / TEMPLATES[0]), of_the_hub / "processor_config.json"
+    settings = json.loads(config.read_text(encoding="utf-8"))
+    config.write_text(json.dumps(settings | {"chat_template": template.read_text()}), encoding="utf-8")
+    template.unlink()
+    assert load(of_the_hub).processor.template.end == "<|im_end|>"

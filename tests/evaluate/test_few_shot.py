@@ -9,7 +9,7 @@ import torch
 from micrographia.assistant import Assistant
 from micrographia.assistant.voice import Example
 from micrographia.errors import StudentError
-from micrographia.evaluate.few_shot import SHOWN
+from micrographia.evaluate.few_shot import SHOWN, identity_of, pool_of
 from micrographia.evaluate.run import EXAMPLES, evaluate
 from micrographia.micrographs.display import open_display
 from micrographia.students.prompts import IMAGE
@@ -78,6 +78,38 @@ def test_the_table_has_both_ways_and_their_difference_and_what_was_shown_is_reco
     assert all(
         part[other] == "train" and len(others) == count for others in examples.values() for other in others
     )
+
+
+def test_only_images_of_its_tuning_and_of_its_classes_are_shown(sighted):
+    with open_workspace(sighted) as workspace:
+        training = workspace.catalog.micrographs("train")
+        assistant = Assistant.load(workspace.student_folder())
+    assert pool_of(assistant, training) == list(range(len(training)))
+    first, second, *others = training
+    now = [first.model_copy(update={"label": "A new class"}), second, *others]
+    assistant.card = assistant.card.model_copy(
+        update={"seen": tuple(one for one in assistant.card.seen if one != second.id)}
+    )
+    assert pool_of(assistant, now) == list(range(2, len(training)))
+
+
+def test_answers_are_kept_by_the_pool_and_its_labels(sighted):
+    with open_workspace(sighted) as workspace:
+        training = workspace.catalog.micrographs("train")
+        assistant = Assistant.load(workspace.student_folder())
+    other = next(label for label in assistant.card.classes if label != training[0].label)
+    moved = [training[0].model_copy(update={"label": other}), *training[1:]]
+    kept = {identity_of(assistant, pool) for pool in (training, training[1:], moved)}
+    assert len(kept) == 3
+    assert identity_of(assistant, training[::-1]) in kept
+
+
+def test_an_example_of_a_class_that_it_does_not_know_is_named(sighted):
+    with open_workspace(sighted) as workspace:
+        assistant = Assistant.load(workspace.student_folder())
+    image = np.zeros((64, 64), np.uint8)
+    with pytest.raises(StudentError, match="has the label 'A new class', and the student was"):
+        assistant.classify([image], [[Example(image, "A new class")]])
 
 
 def test_a_student_that_was_not_taught_with_examples_says_so(workspace):
