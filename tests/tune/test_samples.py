@@ -236,7 +236,7 @@ def loss_of(model, samples):
 
 
 def test_texts_that_share_a_row_are_learned_as_if_each_had_its_own():
-    model = llava("a hub's")
+    model = llava("clip")
     opening = [BEGIN] + [IMAGE_ID] * 16
     demonstrated = Sample(((1, 0), (2, 0)), [*opening, 40, END] + [IMAGE_ID] * 16, TOLD[:1])
     joint = [Sample(((0, 0),), opening, TOLD), demonstrated]
@@ -247,10 +247,10 @@ def test_texts_that_share_a_row_are_learned_as_if_each_had_its_own():
 @pytest.mark.parametrize("joined", ["llava", "maemi"])
 def test_rows_of_no_one_and_several_images_mix_in_one_batch(joined):
     if joined == "llava":
-        model, place = llava("a hub's"), [IMAGE_ID] * 16
+        model, place = llava("clip"), [IMAGE_ID] * 16
     else:
         model = MAEMIForConditionalGeneration.of(
-            language_model(), tower("a hub's"), image_token_id=IMAGE_ID
+            language_model(), tower("clip"), image_token_id=IMAGE_ID
         ).eval()
         place = [IMAGE_ID]
         for name, parameter in model.named_parameters():
