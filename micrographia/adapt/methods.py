@@ -7,11 +7,12 @@ from pathlib import Path
 
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, TrainerCallback
 
 from micrographia.adapt.dyqlora_fa import DyQLoRAFAConfig
 from micrographia.adapt.four_bit import in_full, require_four_bits, to_four_bits
 from micrographia.adapt.kept import keep
+from micrographia.adapt.ranks import DrawRanks
 from micrographia.errors import PlanError
 from micrographia.recipe import LowRankSection
 
@@ -61,6 +62,11 @@ def adapted(model: PreTrainedModel, section: LowRankSection, seed: int) -> PeftM
     for parameter in learning:
         parameter.requires_grad_()
     return made
+
+
+def rank_draws(section: LowRankSection) -> list[TrainerCallback]:
+    """What draws a rank at each step, for the method that has several."""
+    return [DrawRanks()] if section.method == "dyqlora_fa" else []
 
 
 def settle(model: PeftModel, folder: Path | None) -> None:

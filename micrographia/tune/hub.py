@@ -13,10 +13,8 @@ import numpy as np
 import torch
 from transformers import AutoModelForImageTextToText
 
-from micrographia.adapt.dyqlora_fa import TYPE
 from micrographia.adapt.lean_loss import without_logits
-from micrographia.adapt.methods import adapted, require_machine, settle
-from micrographia.adapt.ranks import DrawRanks
+from micrographia.adapt.methods import adapted, rank_draws, require_machine, settle
 from micrographia.errors import PlanError
 from micrographia.micrographs.field import Display, open_field
 from micrographia.records import Micrograph
@@ -101,9 +99,10 @@ class Counted:
         self.views = views
         self.micrographs = micrographs
         self._asked = cache(self._count_question)
+        self.length = cache(self._length)
 
-    def length(self, row: int, text: Text[str]) -> Tokens:
-        """Of a text about one of the micrographs, with its longest answer."""
+    def _length(self, row: int, text: Text[str]) -> Tokens:
+        """Of a text about one of the micrographs, with its longest answer; counted once for all who ask."""
         answers = [len(self.chats.answer(answer)) for answer in text.answers if answer]
         image = max(self.chats.seen(size).tokens for size in self._sizes(row))
         return Tokens(image, self._asked(text.question) + max(answers))
@@ -292,7 +291,7 @@ def _learn(
         Stage("learning words", recipe.batch, recipe.rate, "adamw", recipe.patience),
         *(learner, word_order(parts["train"], recipe), Plain(parts["validation"]), batches),
         *(run.folder / "words", run.precision, run.progress),
-        [DrawRanks()] if recipe.low_rank.method == TYPE.lower() else [],
+        rank_draws(recipe.low_rank),
     )
     settle(learner, run.folder / ADAPTER if is_first() else None)
     return curve

@@ -14,10 +14,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from micrographia.adapt.dyqlora_fa import TYPE
 from micrographia.adapt.lean_loss import without_logits
-from micrographia.adapt.methods import adapted, settle
-from micrographia.adapt.ranks import DrawRanks
+from micrographia.adapt.methods import adapted, rank_draws, settle
 from micrographia.recipe import TuneSection
 from micrographia.students.llava import SightedLlava
 from micrographia.students.maemi import MAEMIForConditionalGeneration
@@ -285,12 +283,11 @@ def _learn_sight(
             *(run.folder / "projector", run.precision, run.progress),
         )
     learner = _with_adapters(model, recipe)
-    dynamic = recipe.low_rank.method == TYPE.lower()
     curve = fit(
         Stage("learning words", recipe.batch, recipe.rate, patience=recipe.patience),
         *(learner, word_order(train, recipe), validation, batches),
         *(run.folder / "words", run.precision, run.progress),
-        [DrawRanks()] if dynamic else [],
+        rank_draws(recipe.low_rank),
     )
     if learner is not model:
         settle(learner, run.folder / ADAPTER if processes.is_first() else None)
