@@ -93,10 +93,11 @@ class LabelsStage(Section):
 class LowRankSection(Section):
     """How a frozen language model is adapted, in maemi, llava and hub."""
 
-    method: Literal["dyqlora_fa", "lora", "rslora", "dora", "qlora", "none"] = "dyqlora_fa"
+    method: Literal["dyqlora_fa", "lora", "rslora", "dora", "qlora", "full", "none"] = "dyqlora_fa"
     """dyqlora_fa: 8-bit weights, A frozen, a rank drawn at each step, so that one run serves every rank;
     lora, rslora, dora: PEFT's; qlora: lora beside 4-bit weights, of a language model that is given, on a CUDA
-    device; none: the language model stays as it is."""
+    device; full: no adapter, all weights but the eye's learn, of llava and hub; none: the language model stays
+    as it is."""
     rank: int = Field(default=16, ge=1)
     """The highest rank; of dyqlora_fa the lowest is lowest_rank."""
     lowest_rank: int = Field(default=4, ge=1)
@@ -174,7 +175,8 @@ class TuneSection(Section):
     """Question-answer pairs drawn for each image at each step; the image is encoded once for all of them."""
     learning_rate: float | None = Field(default=None, gt=0)
     """Highest rate; it falls along a cosine, and is halved when the validation loss stands still. Nothing:
-    0.03 of Muon, and for hub 0.0002 of AdamW."""
+    0.03 of Muon; of AdamW, which hub and low_rank.method full learn by, 0.0002, for full 0.00002, or 0.001
+    where the language model is our own."""
     patience: int = Field(default=3, ge=1)
     """Evaluations without progress after which the rate is halved; after three times as many, tuning ends."""
     contrastive: bool = True
@@ -217,6 +219,11 @@ class TuneSection(Section):
                 f"family is {self.family} and start_from is {self.start_from!r}: hub needs the folder of a "
                 "model to start from, and the other families start from none"
             )
+        if self.family == "maemi" and self.low_rank.method == "full":
+            raise ValueError(
+                "low_rank.method is full, and what gives MAEMI sight learns from nothing beside a frozen language "
+                "model: choose llava, or another method"
+            )
         if self.family == "hub" and self.low_rank.method == "none":
             raise ValueError("low_rank.method is none, and of a model of the hub nothing else learns")
         return self
@@ -240,8 +247,21 @@ class TuneSection(Section):
 
     @property
     def rate(self) -> float:
-        """The learning rate of the last stage."""
-        return self.learning_rate or (2e-4 if self.family == "hub" else 0.03)
+        """The learning rate of the last stage; 2e-5 is LLaVA's for all weights of a model that is given."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        if self._whole:
+            return 2e-5 if self.start_from or self.language_model.folder else 1e-3
+        return 2e-4 if self.family == "hub" else 0.03
+
+    @property
+    def optimizer(self) -> Literal["muon", "adamw"]:
+        """Of the last stage: muon where much learns from nothing, adamw where learned weights change a little."""
+        return "adamw" if self.family == "hub" or self._whole else "muon"
+
+    @property
+    def _whole(self) -> bool:
+        return self.family in ("llava", "hub") and self.low_rank.method == "full"
 
 
 class EvaluateSection(Section):

@@ -26,12 +26,13 @@ PLACES_AT_ONCE = 512
 def without_logits(model: PreTrainedModel) -> bool:
     """Make ``model`` train without logits; whether it could be done.
 
-    It is left as it was where its head is trained or has a bias, or its logits are changed after the head. In
-    training ``model(...).logits`` are hidden states from now on; without gradients all is as before.
+    It is left as it was where its head has a bias, or its logits are changed after the head. In training
+    ``model(...).logits`` are hidden states from now on; without gradients, or while the head itself is trained,
+    all is as before.
     """
     head, config = model.get_output_embeddings(), model.config.get_text_config()
     changed = any(getattr(config, name, None) for name in ("final_logit_softcapping", "logit_scale"))
-    if not isinstance(head, nn.Linear) or head.bias is not None or head.weight.requires_grad or changed:
+    if not isinstance(head, nn.Linear) or head.bias is not None or changed:
         return False
     kind: Any = type(head)
     head.__class__ = _deferring(kind)
@@ -49,7 +50,7 @@ class Deferring(nn.Module):
 
 def defers(head: nn.Module) -> bool:
     """Whether the head gives hidden states now."""
-    return head.training and torch.is_grad_enabled()
+    return head.training and torch.is_grad_enabled() and not head.weight.requires_grad
 
 
 @cache

@@ -17,8 +17,12 @@ from micrographia.errors import PlanError
 from micrographia.recipe import LowRankSection
 
 
+WITHOUT_ADAPTER = ("full", "none")
+
+
 def adapter_config(section: LowRankSection, target_modules: Sequence[str], seed: int) -> PeftConfig:
-    """The adapter that a recipe asks for, on the layers named. Of method "none" there is none: ValueError."""
+    """The adapter that a recipe asks for, on the layers named. Methods "full" and "none" have none:
+    ValueError."""
     names = list(target_modules)
     if section.method == "dyqlora_fa":
         return DyQLoRAFAConfig(
@@ -29,8 +33,8 @@ def adapter_config(section: LowRankSection, target_modules: Sequence[str], seed:
             dropout=section.dropout,
             seed=seed,
         )
-    if section.method == "none":
-        raise ValueError("method none has no adapter")
+    if section.method in WITHOUT_ADAPTER:
+        raise ValueError(f"method {section.method} has no adapter")
     return LoraConfig(
         target_modules=names,
         r=section.rank,
@@ -52,8 +56,14 @@ def require_machine(section: LowRankSection, sharding: bool = False) -> None:
             )
 
 
-def adapted(model: PreTrainedModel, section: LowRankSection, seed: int) -> PeftModel:
-    """``model`` with adapters on its language model; what was trained before goes on learning."""
+def adapted(model: PreTrainedModel, section: LowRankSection, seed: int) -> PreTrainedModel | PeftModel:
+    """``model`` as a method lets it learn, with adapters on its language model where the method has some; what
+    was trained before goes on learning. Raises PlanError where all but the eye is to learn, and none is found.
+    """
+    if section.method == "none":
+        return model
+    if section.method == "full":
+        return _all_but_the_eye(model)
     names = language_layers(model)
     if section.method == "qlora":
         to_four_bits(model, names)
@@ -64,13 +74,28 @@ def adapted(model: PreTrainedModel, section: LowRankSection, seed: int) -> PeftM
     return made
 
 
+def _all_but_the_eye(model: PreTrainedModel) -> PreTrainedModel:
+    eye = model.get_encoder(modality="image")
+    if eye is model:
+        raise PlanError(
+            f"tune.low_rank.method is full, and {type(model).__name__} names no image encoder to keep frozen",
+            "choose a method with adapters",
+        )
+    model.requires_grad_(True)
+    eye.requires_grad_(False)
+    return model
+
+
 def rank_draws(section: LowRankSection) -> list[TrainerCallback]:
     """What draws a rank at each step, for the method that has several."""
     return [DrawRanks()] if section.method == "dyqlora_fa" else []
 
 
-def settle(model: PeftModel, folder: Path | None) -> None:
-    """The adapters become part of the weights, in full precision; ``folder`` keeps both apart as well."""
+def settle(model: PreTrainedModel | PeftModel, folder: Path | None) -> None:
+    """The adapters, if there are any, become part of the weights, in full precision; ``folder`` keeps both
+    apart as well."""
+    if not isinstance(model, PeftModel):
+        return
     if getattr(model.get_base_model(), "is_loaded_in_4bit", False):
         model = in_full(model)
     if folder is not None:

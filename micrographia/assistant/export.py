@@ -10,6 +10,7 @@ from pathlib import Path
 from micrographia.adapt.deploy import MERGED, Export, Probe
 from micrographia.adapt.deploy import export as export_model
 from micrographia.adapt.kept import highest_rank, kept_config, require_rank, restored
+from micrographia.adapt.methods import WITHOUT_ADAPTER
 from micrographia.assistant.load import TUNE_AGAIN, Loaded, find, load
 from micrographia.assistant.voice import Image
 from micrographia.engine import SILENT, Progress
@@ -97,10 +98,11 @@ def _no_adapter(source: Path) -> StudentError:
             f"the student in {source} is an MVaEMa, which is trained whole and has no adapter",
             "its folder is all of it: copy that; or tune maemi or llava",
         )
-    if recipe.get("tune", {}).get("low_rank", {}).get("method") == "none":
+    method = recipe.get("tune", {}).get("low_rank", {}).get("method")
+    if method in WITHOUT_ADAPTER:
         return StudentError(
-            f"the student in {source} was tuned with tune.low_rank.method none, and has no adapter",
-            "its folder is all of it: copy that; or name a method in the recipe and tune again",
+            f"the student in {source} was tuned with tune.low_rank.method {method}, and has no adapter",
+            "its folder is all of it: copy that; or name another method in the recipe and tune again",
         )
     return StudentError(f"the student in {source} has no adapter in its folder {ADAPTER}", TUNE_AGAIN)
 

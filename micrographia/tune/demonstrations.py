@@ -51,3 +51,12 @@ def likest(
         row: [pool[place] for place in reversed(places)]
         for row, places in zip(asked, found.rows.tolist(), strict=True)
     }
+
+
+def in_words(wanted: int, fitting: Sequence[int]) -> str:
+    """How many demonstrations there are and how many fit before the questions, for the plan."""
+    if not fitting:
+        return ""
+    fewest = min(fitting)
+    left = "" if fewest == wanted else f"; {fewest} where texts are long, the least like are left out"
+    return f"{wanted} images with their labels, before half of the questions for the category{left}"

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -31,7 +31,7 @@ from micrographia.engine import Progress
 from micrographia.errors import PlanError
 from micrographia.students.losses import IGNORED
 from micrographia.tune.checkpoint import read_learning, read_trained, write_learning, write_trained
-from micrographia.tune.muon import Muon
+from micrographia.tune.muon import Muon, Optimizer
 from micrographia.tune.order import Draw, Order, Plain
 from micrographia.tune.precision import Precision
 from micrographia.tune.processes import are_sharding, first_alone, my_share, shard, stand_alone, wait
@@ -63,8 +63,7 @@ class Stage:
     """Images a step, of all processes together."""
     learning_rate: float
     """Highest rate of the matrices; it rises for a tenth of the steps, then falls along a cosine."""
-    optimizer: Literal["muon", "adamw"] = "muon"
-    """muon: for what learns from nothing; adamw: all at one rate, for a few changes to what has learned."""
+    optimizer: Optimizer = "muon"
     patience: int | None = None
     """Evaluations without progress after which the rate is halved; three times as many end the stage."""
     shared: bool = True

@@ -1,5 +1,5 @@
-"""How a vision-language model of the hub is tuned: frozen, with adapters on its language model, on chats by
-its own template.
+"""How a vision-language model of the hub is tuned: frozen, with adapters on its language model, or all but
+its eye, on chats by its own template.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from micrographia.students.prompts import IMAGE
 from micrographia.students.views import VIEWS
 from micrographia.teach.lexicon import class_words
 from micrographia.tune.collate import Text, choose, texts_by_micrograph
-from micrographia.tune.demonstrations import likest, shown_and_asked
+from micrographia.tune.demonstrations import in_words, likest, shown_and_asked
 from micrographia.tune.fit import Stage, fit
 from micrographia.tune.memory import Footprint, Memory, Step, footprint, light_copy, usable
 from micrographia.tune.order import Draw, Plain
@@ -57,7 +57,9 @@ def tune_hub(run: Run) -> Made:
     texts, left_out = counted.readable([every.get(m.id, {}) for m in run.corpus.micrographs])
     parts = with_texts(run.corpus.parts, texts)
     pool, asked = shown_and_asked(run, parts)
-    trial = ChatBatches(run, chats, texts, dict.fromkeys(asked, pool[: run.recipe.demonstrations]))
+    trial = ChatBatches(
+        run, chats, texts, dict.fromkeys(asked, counted.largest(pool, run.recipe.demonstrations))
+    )
     memory = Memory(
         [_footprint(run, model, trial, counted, parts["train"])],
         *(usable(model), run.recipe.too_large == "accumulate"),
@@ -67,6 +69,10 @@ def tune_hub(run: Run) -> Made:
     planned = plan(
         *(parts, run.corpus.untaught, scaled, counted.samples(texts), left_out),
         *(model.num_parameters(), run.recipe, "nothing", run.precision, memory),
+        shown=in_words(
+            run.recipe.demonstrations,
+            [trial.fitting(row, counted) for row in asked if texts[row].get("category")],
+        ),
     )
     run.begin(planned)
 
@@ -138,6 +144,12 @@ class Counted:
             kept.append(of_image)
         return kept, left_out
 
+    def largest(self, rows: Sequence[int], count: int) -> list[int]:
+        """Those of ``rows`` whose images take up most tokens."""
+        return sorted(rows, key=lambda row: self.chats.seen(field_size(self.micrographs[row])).tokens)[
+            -count:
+        ]
+
     def _count_question(self, question: str) -> int:
         return self.chats.tokens([Exchange([IMAGE, question])], [SMALL]).text
 
@@ -186,16 +198,26 @@ class ChatBatches:
                 made += self._after(self.shown.get(draw.image, ()), last, image)
         return made
 
+    def fitting(self, row: int, counted: Counted) -> int:
+        """How many of its examples fit before the longest question for the category of a row."""
+        text = max(self.texts[row]["category"], key=lambda text: counted.length(row, text).total)
+        last = Exchange([IMAGE, text.question], max(filter(None, text.answers), key=len))
+        return len(self._before(self.shown[row], last, field_size(self.run.corpus.micrographs[row])))
+
     def _after(self, before: Sequence[int], last: Exchange, image: Display) -> list[Row]:
-        """The question after as many examples as the model reads; the least like, which stand first, are left
-        out. None where none fits."""
+        """The question after its examples; none where none fits."""
+        rows = self._before(before, last, (image.shape[0], image.shape[1]))
+        return [([*map(self._example, rows), last], [*map(self._open, rows), image])] if rows else []
+
+    def _before(self, before: Sequence[int], last: Exchange, size: tuple[int, int]) -> Sequence[int]:
+        """As many examples as the model reads before a question about an image of ``size`` (rows, columns); the
+        least like, which stand first, are left out."""
         for start in range(len(before)):
-            rows = before[start:]
-            chat = [*map(self._example, rows), last]
-            sizes = [*(field_size(self.run.corpus.micrographs[row]) for row in rows), image.shape[:2]]
+            chat = [*map(self._example, before[start:]), last]
+            sizes = [*(field_size(self.run.corpus.micrographs[row]) for row in before[start:]), size]
             if self.chats.longest is None or self.chats.tokens(chat, sizes).total <= self.chats.longest:
-                return [(chat, [*map(self._open, rows), image])]
-        return []
+                return before[start:]
+        return ()
 
     def _example(self, row: int) -> Exchange:
         label = class_words(str(self.run.corpus.micrographs[row].label))
@@ -257,7 +279,10 @@ def _footprint(run: Run, model: Any, trial: ChatBatches, counted: Counted, train
     chat, pictures = max(rows, key=lambda row: len(row[1]))
     tokens = trial.chats.tokens(chat, [picture.shape[:2] for picture in pictures]).total
     most = recipe.texts_per_image + bool(recipe.demonstrations)
-    step = Step("learning words", "tune.batch", recipe.batch, recipe.batch * most, tokens)
+    step = Step(
+        *("learning words", "tune.batch", recipe.batch, recipe.batch * most, tokens),
+        optimizer=recipe.optimizer,
+    )
     with torch.random.fork_rng():
         learner = light_copy(model)
         without_logits(learner)
@@ -288,7 +313,7 @@ def _learn(
     without_logits(model)
     learner = adapted(model, recipe.low_rank, recipe.seed)
     curve = fit(
-        Stage("learning words", recipe.batch, recipe.rate, "adamw", recipe.patience),
+        Stage("learning words", recipe.batch, recipe.rate, recipe.optimizer, recipe.patience),
         *(learner, word_order(parts["train"], recipe), Plain(parts["validation"]), batches),
         *(run.folder / "words", run.precision, run.progress),
         rank_draws(recipe.low_rank),

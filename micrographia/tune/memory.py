@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from micrographia.errors import PlanError
-from micrographia.tune.muon import moment_bytes
+from micrographia.tune.muon import Optimizer, moment_bytes
 from micrographia.tune.precision import Precision
 from micrographia.tune.processes import are_sharding, count
 
@@ -43,6 +43,7 @@ class Step:
     """Tokens of a row, where a step can be cut into parts between its rows."""
     shared: bool = True
     """Whether several processes share the rows."""
+    optimizer: Optimizer = "muon"
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ def footprint(
         eight_bit=eight_bit // shares,
         frozen=frozen // shares,
         trained=trained // shares,
-        moments=moment_bytes(model) // shares,
+        moments=moment_bytes(model, step.optimizer) // shares,
         kept_always=max(0, few - fewest * each),
         kept_a_row=each,
     )
@@ -205,8 +206,10 @@ def kept_bytes(model: nn.Module, batch: Mapping[str, Any], bf16: bool = False) -
 
 
 def light_copy(model: Model) -> Model:
-    """The same modules anew, on the same weights: what is hung on the copy does not touch the model."""
-    return copy.deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
+    """The same modules anew, on the same weights: what is hung on the copy, or learns there, does not touch the
+    model."""
+    shared = {id(p): nn.Parameter(p.detach(), p.requires_grad) for p in model.parameters()}
+    return copy.deepcopy(model, shared)
 
 
 def usable(model: nn.Module) -> int | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from micrographia.tune.processes import placed_like, whole
+
+Optimizer = Literal["muon", "adamw"]
+"""muon: for what learns from nothing; adamw: all at one rate, for a few changes to what has learned."""
 
 SMALLEST_SIDE = 16
 """A matrix with a shorter side has too few directions to balance: grey levels in, a few labels out."""
@@ -81,9 +84,9 @@ class Muon(torch.optim.Optimizer):
         return (mean / first) / ((square / second).sqrt() + tiny)
 
 
-def moment_bytes(model: nn.Module) -> int:
-    """What Muon remembers of all that is trained: one moment of a matrix, two of anything else."""
-    matrices = _matrix_ids(model)
+def moment_bytes(model: nn.Module, optimizer: Optimizer = "muon") -> int:
+    """What an optimizer remembers of all that is trained: AdamW two moments, Muon one of a matrix."""
+    matrices = _matrix_ids(model) if optimizer == "muon" else set()
     return sum((1 if id(p) in matrices else 2) * p.nbytes for p in model.parameters() if p.requires_grad)
 
 

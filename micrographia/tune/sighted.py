@@ -23,7 +23,7 @@ from micrographia.students.prompts import IMAGE_TOKEN, MAEMIProcessor
 from micrographia.teach.lexicon import class_words
 from micrographia.tune import processes
 from micrographia.tune.collate import Texts
-from micrographia.tune.demonstrations import likest, shown_and_asked
+from micrographia.tune.demonstrations import in_words, likest, shown_and_asked
 from micrographia.tune.features import BlankSight, FeatureSight, look
 from micrographia.tune.fit import Curve, Stage, fit
 from micrographia.tune.language import LanguageStage, Passage, learn_language
@@ -120,7 +120,7 @@ def _tune(run: Run, join: Callable[[Eye, Language], Joined]) -> Made:
             run.precision,
             memory,
         ),
-        shown=_shown(trial, asked),
+        shown=in_words(run.recipe.demonstrations, _fitting(trial, asked)),
     )
     run.begin(planned)
 
@@ -201,18 +201,13 @@ def longest_shown(turns: Mapping[int, list[int]], asked: Sequence[int], count: i
     return Demonstrations(dict.fromkeys(asked, longest), turns)
 
 
-def _shown(trial: SightedBatches, asked: Sequence[int]) -> str:
-    """How many demonstrations there are and fit, for the plan."""
-    counts = [
+def _fitting(trial: SightedBatches, asked: Sequence[int]) -> list[int]:
+    """How many demonstrations fit before the questions of each row."""
+    return [
         max(len(sample.images) for sample in trial.largest(row)) - 1
         for row in asked
         if trial.texts[row].get("category")
     ]
-    if not counts:
-        return ""
-    wanted, fewest = trial.recipe.demonstrations, min(counts)
-    left = "" if fewest == wanted else f"; {fewest} where texts are long, the least like are left out"
-    return f"{wanted} images with their labels, before half of the questions for the category{left}"
 
 
 def _footprints(
@@ -223,7 +218,9 @@ def _footprints(
     largest = [trial.largest(row) for row in train]
     longest = max((sample for rows in largest for sample in rows), key=lambda sample: sample.length)
     rows = -(-recipe.batch * max(map(len, largest)) // (PARTS if processes.count() == 1 else 1))
-    words = Step("learning words", "tune.batch", recipe.batch, rows, longest.length)
+    words = Step(
+        "learning words", "tune.batch", recipe.batch, rows, longest.length, optimizer=recipe.optimizer
+    )
 
     def batches(count: int) -> dict[str, Any]:
         return batch_of([longest] * count, trial.sight)
@@ -233,9 +230,9 @@ def _footprints(
         learner = light_copy(joined.model)
         _leave_logits(learner)
         if _projects(recipe):
-            project = replace(words, stage="learning to project")
+            project = replace(words, stage="learning to project", optimizer="muon")
             stages.append(footprint(project, learner, batches, run.precision))
-        learner = _with_adapters(learner, recipe)
+        learner = adapted(learner, recipe.low_rank, recipe.seed)
         return [*stages, footprint(words, learner, batches, run.precision)]
 
 
@@ -264,10 +261,6 @@ def _projects(recipe: TuneSection) -> bool:
     return recipe.family == "llava" and recipe.projector.epochs != 0
 
 
-def _with_adapters(model: Any, recipe: TuneSection) -> Any:
-    return model if recipe.low_rank.method == "none" else adapted(model, recipe.low_rank, recipe.seed)
-
-
 def _learn_sight(
     run: Run, model: Any, batches: SightedBatches, parts: Mapping[str, Sequence[int]]
 ) -> list[dict[str, float]]:
@@ -282,13 +275,12 @@ def _learn_sight(
             *(model, Order(train, epochs, recipe.seed), validation, batches),
             *(run.folder / "projector", run.precision, run.progress),
         )
-    learner = _with_adapters(model, recipe)
+    learner = adapted(model, recipe.low_rank, recipe.seed)
     curve = fit(
-        Stage("learning words", recipe.batch, recipe.rate, patience=recipe.patience),
+        Stage("learning words", recipe.batch, recipe.rate, recipe.optimizer, recipe.patience),
         *(learner, word_order(train, recipe), validation, batches),
         *(run.folder / "words", run.precision, run.progress),
         rank_draws(recipe.low_rank),
     )
-    if learner is not model:
-        settle(learner, run.folder / ADAPTER if processes.is_first() else None)
+    settle(learner, run.folder / ADAPTER if processes.is_first() else None)
     return curve

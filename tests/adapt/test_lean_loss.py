@@ -74,8 +74,15 @@ def test_a_batch_in_which_nothing_is_learned_has_no_loss():
     assert loss.item() == 0
 
 
+def test_a_head_that_is_trained_gets_its_gradient():
+    usual, lean = llama().train(), llama().train()
+    without_logits(lean)
+    for model in (usual, lean):
+        loss_and_gradient(model)
+    torch.testing.assert_close(lean.lm_head.weight.grad, usual.lm_head.weight.grad)
+
+
 def test_where_it_cannot_be_done_the_model_is_left_alone():
-    assert not without_logits(llama())  # the head is trained
     sizes = {"vocab_size": 32, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1}
     config = AutoConfig.for_model("gemma2", **sizes, num_attention_heads=2, num_key_value_heads=1, head_dim=8)
     capped = AutoModelForCausalLM.from_config(config).requires_grad_(False)

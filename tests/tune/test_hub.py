@@ -82,6 +82,14 @@ def test_only_its_language_layers_have_changed_and_no_adapter_is_left(tuned):
     assert all("language_model" in name and ".layers." in name for name in changed)
 
 
+def test_all_but_its_eye_may_learn(taught, given_model, tmp_path):
+    lab = lab_with(taught, tmp_path / "lab", section(given_model, ", low_rank: {method: full}"))
+    folder, _ = tune_in(lab)
+    before, after = (load_file(one / "model.safetensors") for one in (given_model, folder))
+    kept = {name for name in before if torch.equal(before[name], after[name])}
+    assert kept == {name for name in before if "visual." in name or "vision_tower." in name}
+
+
 def test_everybody_can_load_it(tuned):
     _, folder, given_model, _ = tuned
     model = AutoModelForImageTextToText.from_pretrained(folder)
@@ -105,6 +113,7 @@ def test_the_plan_says_how_images_are_scaled_and_what_they_take_up(tuned):
     assert "its aspect kept; scaled by" in lines
     assert "image tokens" in lines
     assert "frozen, as it came" in lines
+    assert "shown        1 images with their labels, before half of the questions for the category" in lines
     assert "learning words at most" in lines
 
 

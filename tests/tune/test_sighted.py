@@ -16,8 +16,10 @@ from transformers import (
 )
 
 from micrographia.assistant import Assistant
-from micrographia.errors import PlanError
+from micrographia.assistant.export import export
+from micrographia.errors import PlanError, RecipeError, StudentError
 from micrographia.micrographs.display import open_display
+from micrographia.recipe import parse
 from micrographia.students.cross_attention import GatedCrossAttention
 from micrographia.students.llava import SightedLlava
 from micrographia.students.maemi import MAEMIForConditionalGeneration
@@ -143,6 +145,31 @@ def test_every_way_to_adapt_goes_by_its_name(taught, tmp_path, method):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_all_weights_but_the_eye_s_may_learn(taught, given, tmp_path):
+    parts = f"vision_encoder: '{given / 'eye'}', language_model: {{folder: '{given / 'speaker'}'}}"
+    stages = "projector: {epochs: 1}, epochs: 1, batch: 8, low_rank: {method: full}"
+    lab = lab_with(taught, tmp_path / "lab", f"tune: {{name: small, family: llava, {parts}, {stages}}}\n")
+    folder, _ = tune_in(lab)
+    model = Assistant.load(folder).model.model
+    eye, speaker = (load_file(given / part / "model.safetensors") for part in ("eye", "speaker"))
+    tower, decoder = model.vision_tower.state_dict(), model.language_model.state_dict()
+    assert all(torch.equal(tower[name], tensor) for name, tensor in eye.items())
+    layers = {name.removeprefix("model."): tensor for name, tensor in speaker.items() if "layers" in name}
+    assert layers
+    assert not any(torch.equal(decoder[name], tensor) for name, tensor in layers.items())
+    assert not (folder / "adapter").exists()
+    with (
+        open_workspace(lab) as workspace,
+        pytest.raises(StudentError, match="method full, and has no adapter"),
+    ):
+        export(workspace, tmp_path / "out")
+
+
+def test_maemi_cannot_learn_whole():
+    with pytest.raises(RecipeError, match="method is full"):
+        parse(section(more=", low_rank: {method: full}"), "micrographia.yaml")
+
+
 def test_4_bit_weights_without_a_cuda_device_are_refused_before_any_work(taught, given, tmp_path):
     recipe = section(more=", low_rank: {method: qlora}")
     lab = lab_with(taught, tmp_path / "lab", recipe.replace("steps: 3", f"folder: '{given / 'speaker'}'"))
