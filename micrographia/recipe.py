@@ -96,8 +96,8 @@ class LowRankSection(Section):
     method: Literal["dyqlora_fa", "lora", "rslora", "dora", "qlora", "full", "none"] = "dyqlora_fa"
     """dyqlora_fa: 8-bit weights, A frozen, a rank drawn at each step, so that one run serves every rank;
     lora, rslora, dora: PEFT's; qlora: lora beside 4-bit weights, of a language model that is given, on a CUDA
-    device; full: no adapter, all weights but the eye's learn, of llava and hub; none: the language model stays
-    as it is."""
+    device; full: no adapter, all weights but the eye's learn, of llava and hub; none: the language model
+    stays as it is."""
     rank: int = Field(default=16, ge=1)
     """The highest rank; of dyqlora_fa the lowest is lowest_rank."""
     lowest_rank: int = Field(default=4, ge=1)
@@ -221,8 +221,8 @@ class TuneSection(Section):
             )
         if self.family == "maemi" and self.low_rank.method == "full":
             raise ValueError(
-                "low_rank.method is full, and what gives MAEMI sight learns from nothing beside a frozen language "
-                "model: choose llava, or another method"
+                "low_rank.method is full, and what gives MAEMI sight learns from nothing beside a frozen "
+                "language model: choose llava, or another method"
             )
         if self.family == "hub" and self.low_rank.method == "none":
             raise ValueError("low_rank.method is none, and of a model of the hub nothing else learns")
@@ -256,7 +256,7 @@ class TuneSection(Section):
 
     @property
     def optimizer(self) -> Literal["muon", "adamw"]:
-        """Of the last stage: muon where much learns from nothing, adamw where learned weights change a little."""
+        """Of the last stage: muon where much learns from nothing, adamw where what has learned changes a bit."""
         return "adamw" if self.family == "hub" or self._whole else "muon"
 
     @property

@@ -27,8 +27,8 @@ def without_logits(model: PreTrainedModel) -> bool:
     """Make ``model`` train without logits; whether it could be done.
 
     It is left as it was where its head has a bias, or its logits are changed after the head. In training
-    ``model(...).logits`` are hidden states from now on; without gradients, or while the head itself is trained,
-    all is as before.
+    ``model(...).logits`` are hidden states from now on; without gradients, or while the head itself is
+    trained, all is as before.
     """
     head, config = model.get_output_embeddings(), model.config.get_text_config()
     changed = any(getattr(config, name, None) for name in ("final_logit_softcapping", "logit_scale"))

@@ -210,8 +210,8 @@ class ChatBatches:
         return [([*map(self._example, rows), last], [*map(self._open, rows), image])] if rows else []
 
     def _before(self, before: Sequence[int], last: Exchange, size: tuple[int, int]) -> Sequence[int]:
-        """As many examples as the model reads before a question about an image of ``size`` (rows, columns); the
-        least like, which stand first, are left out."""
+        """As many examples as the model reads before a question about an image of ``size`` (rows, columns);
+        the least like, which stand first, are left out."""
         for start in range(len(before)):
             chat = [*map(self._example, before[start:]), last]
             sizes = [*(field_size(self.run.corpus.micrographs[row]) for row in before[start:]), size]

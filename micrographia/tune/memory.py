@@ -206,8 +206,8 @@ def kept_bytes(model: nn.Module, batch: Mapping[str, Any], bf16: bool = False) -
 
 
 def light_copy(model: Model) -> Model:
-    """The same modules anew, on the same weights: what is hung on the copy, or learns there, does not touch the
-    model."""
+    """The same modules anew, on the same weights: what is hung on the copy, or learns there, does not touch
+    the model."""
     shared = {id(p): nn.Parameter(p.detach(), p.requires_grad) for p in model.parameters()}
     return copy.deepcopy(model, shared)
 
