@@ -57,8 +57,8 @@ def require_machine(section: LowRankSection, sharding: bool = False) -> None:
 
 def adapted(model: PreTrainedModel, section: LowRankSection, seed: int) -> PreTrainedModel | PeftModel:
     """``model`` as a method lets it learn, with adapters on its language model where the method has some;
-    what was trained before goes on learning. Raises PlanError where all but the eye is to learn, and no eye is
-    found."""
+    what was trained before goes on learning. Raises PlanError where all but the eye is to learn, and no eye
+    is found."""
     if section.method == "none":
         return model
     if section.method == "full":
