@@ -256,7 +256,7 @@ class TuneSection(Section):
 
     @property
     def optimizer(self) -> Literal["muon", "adamw"]:
-        """Of the last stage: muon where much learns from nothing, adamw where learned weights change a bit."""
+        """Of the last stage: muon where much learns from nothing, adamw where learned weights change."""
         return "adamw" if self.family == "hub" or self._whole else "muon"
 
     @property
