@@ -103,7 +103,7 @@ def learn_language(
     learned = [row for row in range(len(passages)) if row % VALIDATED] or kept
     epochs = -(-stage.steps * stage.batch // len(learned))
     return fit(
-        Stage("learning the language", stage.batch, stage.learning_rate),
+        Stage("learning the language", stage.batch, stage.learning_rate, shared=False),
         model,
         Order(learned, epochs, stage.seed),
         Plain(kept),
