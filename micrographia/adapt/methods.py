@@ -66,6 +66,7 @@ def adapted(model: PreTrainedModel, section: LowRankSection, seed: int) -> PreTr
     names = language_layers(model)
     if section.method == "qlora":
         to_four_bits(model, names)
+        model.to("cuda")  # the plan tries it where its 4-bit layers are
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     made = get_peft_model(model, adapter_config(section, names, seed))
     for parameter in learning:
@@ -82,6 +83,9 @@ def _all_but_the_eye(model: PreTrainedModel) -> PreTrainedModel:
         )
     model.requires_grad_(True)
     eye.requires_grad_(False)
+    for parameter in model.parameters():
+        if parameter.requires_grad:  # in bfloat16 most small updates would round to nothing
+            parameter.data = parameter.data.float()
     return model
 
 

@@ -9,6 +9,7 @@ from micrographia.adapt.methods import adapted, language_layers
 from micrographia.recipe import LowRankSection
 from micrographia.students.chat_template import Exchange
 from micrographia.students.prompts import IMAGE
+from micrographia.tune.memory import light_copy
 from tests.students.hub_models import MODELS, chats
 
 KINDS = sorted(MODELS)
@@ -62,3 +63,18 @@ def test_a_model_of_the_hub_is_tuned_in_two_steps_merged_saved_loaded_and_asked(
     asked = processor.to_ask(LEARNT, [[image] for image in IMAGES])
     said = again.generate(**asked, max_new_tokens=3, do_sample=False, eos_token_id=processor.end_id)
     assert len(processor.said(said, asked["input_ids"])) == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_learns_whole_learns_in_single_precision_and_leaves_its_origin_alone(kind):
+    model = MODELS[kind]().to(torch.bfloat16).requires_grad_(False)
+    learner = adapted(light_copy(model), LowRankSection(method="full"), seed=0).train()
+    eye = {id(parameter) for parameter in learner.get_encoder(modality="image").parameters()}
+    assert eye
+    for parameter in learner.parameters():
+        assert parameter.requires_grad == (id(parameter) not in eye)
+        assert parameter.dtype == (torch.bfloat16 if id(parameter) in eye else torch.float32)
+    assert all(p.dtype == torch.bfloat16 and not p.requires_grad for p in model.parameters())
+    with torch.autocast("cpu", torch.bfloat16):
+        learner(**chats(kind).to_learn(LEARNT, [[image] for image in IMAGES])).loss.backward()
+    assert all(p.grad is not None and p.grad.any() for p in learner.get_decoder().layers.parameters())

@@ -144,7 +144,6 @@ def test_every_way_to_adapt_goes_by_its_name(taught, tmp_path, method):
     Assistant.load(folder)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_all_weights_but_the_eye_s_may_learn(taught, given, tmp_path):
     parts = f"vision_encoder: '{given / 'eye'}', language_model: {{folder: '{given / 'speaker'}'}}"
     stages = "projector: {epochs: 1}, epochs: 1, batch: 8, low_rank: {method: full}"
@@ -170,6 +169,7 @@ def test_maemi_cannot_learn_whole():
         parse(section(more=", low_rank: {method: full}"), "micrographia.yaml")
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_4_bit_weights_without_a_cuda_device_are_refused_before_any_work(taught, given, tmp_path):
     recipe = section(more=", low_rank: {method: qlora}")
     lab = lab_with(taught, tmp_path / "lab", recipe.replace("steps: 3", f"folder: '{given / 'speaker'}'"))
