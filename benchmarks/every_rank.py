@@ -7,9 +7,9 @@ rank 4 to 16 learn the answers about NEU's images, whose class stands in the pro
 every class are kept to test on. Token accuracy: the share of the test answers' tokens that are the likeliest,
 each after the true ones before it.
 
-``dynamic_RANK``: one run whose rank is drawn at every step; it has as many steps as the four have together that
-it stands for. ``frozen_RANK``: a run with A frozen at this rank alone. ``lora_RANK``: plain LoRA of PEFT at this
-rank. ``bare``: no adapter. The learning rate was chosen with the ids 130 to 144 in place of the tested ones.
+``dynamic_RANK``: one run whose rank is drawn at every step; it has as many steps as the four together that it
+stands for. ``frozen_RANK``: a run with A frozen at this rank alone. ``lora_RANK``: plain LoRA of PEFT at this
+rank. ``bare``: no adapter. Rate and steps were chosen with the ids 130 to 144 in place of those tested.
 ``worst_rank_gap``: the greatest |dynamic - frozen|; ``worst_lora_gap``: the greatest lora - dynamic.
 ``export_max_difference``: of logits, between the run at a rank and the plain LoRA that is exported of it,
 loaded by PEFT alone.
