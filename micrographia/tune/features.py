@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,12 +18,14 @@ from torch import Tensor
 
 from micrographia.engine import Progress
 from micrographia.students.views import VIEWS, dihedral
-from micrographia.tune.pixels import Pixels
+from micrographia.tune.pixels import Pixels, key_of
 from micrographia.tune.processes import first_alone
 
 IMAGES_AT_ONCE = 16
 FILES = ("tokens.npy", "cls.npy", "seen.npy")
 """Of a folder of features; the last says which rows are there."""
+KEYS = "keys.npy"
+"""Of each row, what decides what it was of: written where other sets of images may take it over."""
 
 
 class Sight(Protocol):
@@ -114,22 +116,72 @@ def look(
     return FeatureSight(*(np.load(path, mmap_mode="r") for path in paths[:2]))
 
 
+def look_once(
+    eye: Eye,
+    pixels: Pixels,
+    keys: Sequence[str],
+    rows: Sequence[int],
+    folder: Path,
+    progress: Progress,
+    views: int = len(VIEWS),
+) -> FeatureSight:
+    """``look``, for an eye that several sets of images are shown to: ``folder``/KEY_OF_THE_SET holds what it
+    saw of this one, whose rows have ``keys``. Rows that an earlier set has too are taken from there, and the
+    earlier set is removed; who has it open keeps what it maps."""
+    own = folder / key_of(keys)
+    with first_alone():
+        for other in set(folder.glob("[!.]*")) - {own}:  # drafts of other runs have a dot
+            if not own.exists():
+                _take_over(other, keys, own)
+            shutil.rmtree(other, ignore_errors=True)
+    sight = look(eye, pixels, rows, own, progress, views)
+    with first_alone():
+        np.save(own / KEYS, np.asarray(keys))
+    return sight
+
+
+def _take_over(other: Path, keys: Sequence[str], folder: Path) -> None:
+    """Make ``folder`` with the rows of ``other`` that are of the same images, where that is whole."""
+    if not (other / KEYS).exists():
+        return
+    there = {key: row for row, key in enumerate(np.load(other / KEYS).tolist())}
+    *features, seen = (np.load(other / name, mmap_mode="r") for name in FILES)
+    rows = [(row, there[key]) for row, key in enumerate(keys) if key in there and seen[there[key]]]
+    with _draft(folder) as draft:
+        made = _files(draft, [(len(keys), *array.shape[1:]) for array in (*features, seen)])
+        for row, old in rows:
+            for new, array in zip(made, (*features, seen), strict=True):
+                new[row] = array[old]
+
+
 @torch.no_grad()
 def _make_empty(eye: Eye, pixels: Pixels, views: int, folder: Path) -> None:
-    """All three files at once, under another name first: of two runs that make them one is the first, and
-    both write the same into its files."""
     tokens, placed = eye.encode_images(laid_down(pixels, [0], [0]).to(eye.device))
     n = len(pixels)
-    shapes = (n, views, *tokens.shape[1:]), (n, views, *placed.shape[1:]), (n,)
+    with _draft(folder) as draft:
+        _files(draft, [(n, views, *tokens.shape[1:]), (n, views, *placed.shape[1:]), (n,)])
+
+
+@contextmanager
+def _draft(folder: Path) -> Iterator[Path]:
+    """All files at once, under another name first: of two runs that make them one is the first, and both
+    write the same into its files."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        for name, shape, kind in zip(FILES, shapes, (np.float16, np.float16, bool), strict=True):
-            np.lib.format.open_memmap(draft / name, mode="w+", dtype=kind, shape=shape)
+        yield draft
         with suppress(OSError):  # another run's is there by now
             draft.rename(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _files(folder: Path, shapes: Sequence[tuple[int, ...]]) -> list[NDArray[Any]]:
+    """Zeros, on no disk, in which rows are written."""
+    return [
+        np.lib.format.open_memmap(folder / name, mode="w+", dtype=kind, shape=shape)
+        for name, shape, kind in zip(FILES, shapes, (np.float16, np.float16, bool), strict=True)
+    ]
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from micrographia.students.plain_generation import plain
 from micrographia.students.prompts import in_colour, with_places
 from micrographia.students.vision import VisionEncoder
 from micrographia.tune.language import small_language_model
-from micrographia.tune.pixels import Pixels, Scaling, key_of, prepare
+from micrographia.tune.pixels import Pixels, Scaling, image_keys, prepare
 from micrographia.tune.run import Run
 
 LONGEST = 256
@@ -56,7 +57,9 @@ class Eye:
     learns: bool
     """Whether it is our own, and learns labels before it is frozen."""
     key: str = ""
-    """Of its weights and of these images' pixels, where it does not learn."""
+    """Of its weights, where it does not learn."""
+    image_keys: Sequence[str] = ()
+    """Of what it is given to see of each image, where it does not learn."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,8 @@ def _given_eye(run: Run, folder: Path) -> Eye:
     except UNREADABLE as error:
         raise refused("tune.vision_encoder", folder, error) from error
     pixels = prepare(run.workspace, run.corpus.micrographs, scaling, run.progress)
-    key = f"{_digest(vision)}-{key_of(run.corpus.micrographs, scaling)}"
-    return Eye(vision, image_processor, pixels, learns=False, key=key)
+    keys = image_keys(run.corpus.micrographs, scaling)
+    return Eye(vision, image_processor, pixels, False, _digest(vision), keys)
 
 
 def _digest(model: PreTrainedModel) -> str:

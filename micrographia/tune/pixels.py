@@ -66,7 +66,7 @@ def prepare(
     another size keep theirs. Raises PlanError for an image that can no longer be read: it was read when it
     was ingested, so its object is gone or damaged.
     """
-    key = key_of(micrographs, scaling)
+    key = key_of(image_keys(micrographs, scaling))
     path = workspace.folder / "cache" / f"pixels-{scaling.size}-{key}.npy"
     with first_alone():
         _remove_leftovers(path, scaling.size)
@@ -75,11 +75,19 @@ def prepare(
     return np.load(path, mmap_mode="r")
 
 
-def key_of(micrographs: Sequence[Micrograph], scaling: Scaling) -> str:
-    """Of all that decides the pixels of these images."""
-    seen = " ".join(f"{m.id} {m.field} {m.burnt_in}" for m in micrographs)
-    whole = hashlib.sha256(f"{VERSION} {scaling.size} {scaling.settings}{seen}".encode())
-    return whole.hexdigest()[:32]
+def image_keys(micrographs: Sequence[Micrograph], scaling: Scaling) -> list[str]:
+    """Of all that decides the pixels of each image."""
+    same = f"{VERSION} {scaling.size} {scaling.settings}"
+    return [_digest(f"{same}{m.id} {m.field} {m.burnt_in}") for m in micrographs]
+
+
+def key_of(keys: Sequence[str]) -> str:
+    """Of a set of images in their order."""
+    return _digest(" ".join(keys))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _make(

@@ -4,10 +4,8 @@ are frozen; then what stands between them learns, with low-rank adapters of the 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +22,7 @@ from micrographia.teach.lexicon import class_words
 from micrographia.tune import processes
 from micrographia.tune.collate import Texts
 from micrographia.tune.demonstrations import in_words, likest, shown_and_asked
-from micrographia.tune.features import BlankSight, FeatureSight, look
+from micrographia.tune.features import BlankSight, FeatureSight, look, look_once
 from micrographia.tune.fit import Curve, Stage, fit
 from micrographia.tune.language import LanguageStage, Passage, learn_language
 from micrographia.tune.memory import Footprint, Memory, Step, footprint, light_copy, usable
@@ -170,22 +168,12 @@ def _learn_language(run: Run, joined: Joined, read: Sequence[Passage]) -> None:
 def _look(run: Run, joined: Joined, eye: Eye, rows: Sequence[int]) -> FeatureSight:
     """What a given eye has seen is kept in the workspace for every student; what our own has, for this
     one."""
-    folder = run.folder / "features"
-    if not eye.learns:
-        # A tower of LLaVA gives another layer than one of MAEMI.
-        folder = run.workspace.folder / "cache" / f"features-{run.recipe.family}-{run.recipe.views}-{eye.key}"
-        _remove_features_of_other_images(folder)
-    model = joined.model.eval().to(processes.device())
-    return look(model, eye.pixels, rows, folder, run.progress, run.recipe.views)
-
-
-def _remove_features_of_other_images(folder: Path) -> None:
-    """Seen by the same eye; who has them open keeps what it maps."""
-    eye, _, _ = folder.name.rpartition("-")
-    with processes.first_alone():
-        for other in folder.parent.glob(f"{eye}-*"):
-            if other != folder:
-                shutil.rmtree(other, ignore_errors=True)
+    model, views = joined.model.eval().to(processes.device()), run.recipe.views
+    if eye.learns:
+        return look(model, eye.pixels, rows, run.folder / "features", run.progress, views)
+    # A tower of LLaVA gives another layer than one of MAEMI.
+    folder = run.workspace.folder / "cache" / f"features-{run.recipe.family}-{views}-{eye.key}"
+    return look_once(model, eye.pixels, eye.image_keys, rows, folder, run.progress, views)
 
 
 def turns_of(run: Run, processor: MAEMIProcessor, pool: Sequence[int]) -> dict[int, list[int]]:

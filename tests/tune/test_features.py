@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from micrographia.tune.features import VIEWS, FeatureSight, PixelSight, laid_down, look
+from micrographia.tune.features import VIEWS, FeatureSight, PixelSight, laid_down, look, look_once
 from tests.students.tiny import EOS, questions, tiny_student, words
 from tests.tune.small import Counting, noise
 
@@ -78,3 +78,38 @@ def test_fewer_views_take_less_room(tmp_path):
     one = look(student, pixels, range(3), tmp_path / "one", Counting(), views=1)
     assert one.tokens.shape[1] == 1
     assert np.array_equal(every.tokens[:, :1], one.tokens)
+
+
+def test_an_eye_looks_at_new_images_alone_and_the_former_set_is_removed(tmp_path):
+    student, pixels = tiny_student().eval(), noise(6)
+    whole = look(student, pixels, range(6), tmp_path / "whole", Counting())
+    keys = list("abcdef")
+
+    def look_at(chosen):
+        progress = Counting()
+        rows = [keys.index(key) for key in chosen]
+        sight = look_once(student, pixels[rows], chosen, range(len(rows)), tmp_path / "features", progress)
+        for seen, expected in ((sight.tokens, whole.tokens), (sight.cls, whole.cls)):
+            np.testing.assert_allclose(seen, expected[rows], rtol=2e-3, atol=2e-3)
+        assert len(list((tmp_path / "features").iterdir())) == 1
+        return progress.tasks
+
+    assert look_at(["a", "b", "c", "d"]) == {"looking at the images": 4}
+    assert look_at(["a", "b", "c", "d"]) == {}
+    assert look_at(["e", "d", "a", "f"]) == {"looking at the images": 2}
+    assert look_at(["a", "e"]) == {}
+
+
+def test_a_set_that_was_not_looked_at_to_its_end_is_not_taken_over(tmp_path):
+    student, pixels = tiny_student().eval(), noise(20)
+
+    class Killed(Counting):
+        def advance(self, count=1, note=""):
+            raise KeyboardInterrupt
+
+    keys = [str(row) for row in range(20)]
+    with pytest.raises(KeyboardInterrupt):
+        look_once(student, pixels, keys, range(20), tmp_path, Killed())
+    progress = Counting()
+    look_once(student, pixels[:10], keys[:10], range(10), tmp_path, progress)
+    assert progress.tasks == {"looking at the images": 10}
