@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import shutil
@@ -31,6 +30,7 @@ from micrographia.engine import Progress
 from micrographia.errors import PlanError
 from micrographia.students.losses import IGNORED
 from micrographia.tune.checkpoint import read_learning, read_trained, write_learning, write_trained
+from micrographia.tune.memory import light_copy
 from micrographia.tune.muon import Muon, Optimizer
 from micrographia.tune.order import Draw, Order, Plain
 from micrographia.tune.precision import Precision
@@ -105,8 +105,8 @@ def fit(
         return _curve(state)
     logging.disable_progress_bar()  # those of saving would run through ours
     arguments = _arguments(stage, folder, *training.rounds(stage.batch), training.seed, precision)
-    # What FSDP has cut up stays so: it gets a copy.
-    learner = copy.deepcopy(model) if stage.shared and are_sharding() else model
+    # What FSDP has cut up stays so: it gets a copy, on the model's own weights until they are cut.
+    learner = light_copy(model) if stage.shared and are_sharding() else model
     trainer = PartsTrainer(
         stage,
         model=learner,

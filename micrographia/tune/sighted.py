@@ -176,7 +176,9 @@ def _look(run: Run, joined: Joined, eye: Eye, rows: Sequence[int]) -> FeatureSig
         folder = run.workspace.folder / "cache" / f"features-{run.recipe.family}-{run.recipe.views}-{eye.key}"
         _remove_features_of_other_images(folder)
     model = joined.model.eval().to(processes.device())
-    return look(model, eye.pixels, rows, folder, run.progress, run.recipe.views)
+    sight = look(model, eye.pixels, rows, folder, run.progress, run.recipe.views)
+    model.to("cpu")  # a GPU that is to have a part of it has no room for the whole
+    return sight
 
 
 def _remove_features_of_other_images(folder: Path) -> None:
