@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import shutil
@@ -31,10 +30,20 @@ from micrographia.engine import Progress
 from micrographia.errors import PlanError
 from micrographia.students.losses import IGNORED
 from micrographia.tune.checkpoint import read_learning, read_trained, write_learning, write_trained
+from micrographia.tune.memory import light_copy
 from micrographia.tune.muon import Muon, Optimizer
 from micrographia.tune.order import Draw, Order, Plain
 from micrographia.tune.precision import Precision
-from micrographia.tune.processes import are_sharding, first_alone, my_share, shard, stand_alone, wait
+from micrographia.tune.processes import (
+    are_sharding,
+    count,
+    first_alone,
+    mean_of_all,
+    my_share,
+    shard,
+    stand_alone,
+    wait,
+)
 
 Collate = Callable[[Sequence[Draw]], Mapping[str, Any]]
 Curve = list[dict[str, float]]
@@ -96,8 +105,8 @@ def fit(
         return _curve(state)
     logging.disable_progress_bar()  # those of saving would run through ours
     arguments = _arguments(stage, folder, *training.rounds(stage.batch), training.seed, precision)
-    # What FSDP has cut up stays so: it gets a copy.
-    learner = copy.deepcopy(model) if stage.shared and are_sharding() else model
+    # What FSDP has cut up stays so: it gets a copy, on the model's own weights until they are cut.
+    learner = light_copy(model) if stage.shared and are_sharding() else model
     trainer = PartsTrainer(
         stage,
         model=learner,
@@ -232,9 +241,9 @@ class PartsTrainer(Trainer):
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Of a step that is cut into ``parts``, one after the other: their gradients add up, and the loss of
-        each is over the answer tokens of the whole step."""
+        each is over the answer tokens of the whole step, of all processes."""
         total: Any = 0
-        for batch, share in self._shares(inputs):
+        for batch, share in self._shares(inputs, self.stage.shared and count() > 1):
             self._share = share
             total = total + super().training_step(model, batch, *args, **kwargs)
         return total
@@ -245,14 +254,14 @@ class PartsTrainer(Trainer):
         """The model's own loss, its parts kept for the log; in validation that of its answers alone, since
         how well it compares depends on which images come together."""
         if "parts" in inputs:  # in validation
-            self._share = 1.0
             whole = sum(
                 share * self.compute_loss(model, batch, **kwargs) for batch, share in self._shares(inputs)
             )
             return (whole, {}) if return_outputs else whole
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
-        loss = loss * self._share
-        if not model.training and outputs.get("lm") is not None:
+        if model.training:
+            loss = loss * self._share
+        elif outputs.get("lm") is not None:
             loss = outputs["lm"]
         for part in PARTS:
             value = outputs.get(part)
@@ -260,21 +269,23 @@ class PartsTrainer(Trainer):
                 self._parts.setdefault(part, []).append(value.detach())
         return (loss, outputs) if return_outputs else loss
 
-    def _shares(self, inputs: dict[str, Any]) -> list[tuple[dict[str, Any], float]]:
-        """The parts of a step, and what the loss of each counts: models that are not told how many answer
-        tokens a step has (Qwen3-VL) give the mean over each part."""
+    def _shares(self, inputs: dict[str, Any], shared: bool = False) -> list[tuple[dict[str, Any], float]]:
+        """The parts of a step, and what the loss of each counts; ``shared``: among processes, over which
+        gradients are averaged. Models that are not told how many answer tokens a step has (Qwen3-VL) give
+        the mean over each part."""
         parts = inputs.get("parts", [inputs])
-        if self.model_accepts_loss_kwargs or len(parts) == 1:
+        if self.model_accepts_loss_kwargs or (len(parts) == 1 and not shared):
             return [(part, 1.0) for part in parts]
         tokens = [int((part["labels"] != IGNORED).sum()) for part in parts]
-        return [(part, count / sum(tokens)) for part, count in zip(parts, tokens, strict=True)]
+        usual = mean_of_all(sum(tokens)) if shared else sum(tokens)
+        return [(part, own / usual) for part, own in zip(parts, tokens, strict=True)]
 
     def create_accelerator_and_postprocess(self) -> None:
         """How processes divide the model; accelerate read what was asked for from the environment."""
         super().create_accelerator_and_postprocess()
         self.is_fsdp_enabled = self.stage.shared and are_sharding()
         if self.is_fsdp_enabled:
-            shard(self.accelerator)
+            shard(self.accelerator, self.model)
         elif not self.stage.shared:
             stand_alone(self.accelerator)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def digest_of_given(workspace: Workspace) -> str:
     now = {str(file): _digest(file, before.get(str(file))) for file in files}
     if now != before:
         known.parent.mkdir(exist_ok=True)
-        draft = known.with_suffix(".part")
+        draft = known.with_suffix(f".{os.getpid()}.part")  # several processes come here at once
         draft.write_text(json.dumps(now), "utf-8")
         draft.replace(known)
     told = [f"{file.name} {now[str(file)][1]}" for file in files]

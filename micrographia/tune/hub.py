@@ -302,6 +302,7 @@ def _placed(run: Run, model: Any, chats: ChatProcessor, rows: Sequence[int]) -> 
         placed[row] = one
         run.progress.advance()
     run.progress.end()
+    model.to("cpu")  # a GPU that is to have a part of it has no room for the whole
     return placed
 
 

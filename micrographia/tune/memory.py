@@ -223,7 +223,9 @@ def usable(model: nn.Module) -> int | None:
         free, device = available // count(), "cpu"
     else:
         return None
-    held = sum(t.nbytes for t in (*model.parameters(), *model.buffers()) if t.device.type == device)
+    # A model that processes cut up stays whole in main memory, beside its parts.
+    tensors = () if are_sharding() else (*model.parameters(), *model.buffers())
+    held = sum(t.nbytes for t in tensors if t.device.type == device)
     return int((free + held) * (1 - SPARED))
 
 

@@ -12,9 +12,10 @@ from typing import TypeVar
 
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, parse_flag_from_env
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, parse_flag_from_env, reduce
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
+from transformers import PreTrainedModel
 
 from micrographia.errors import PlanError
 
@@ -81,6 +82,11 @@ def my_share(batch: Sequence[Row]) -> Sequence[Row]:
     return batch[each * number : each * (number + 1)]
 
 
+def mean_of_all(number: float) -> float:
+    """The mean of the numbers of all processes; all have to ask."""
+    return float(reduce(torch.tensor(float(number), device=device()), "mean"))
+
+
 def whole(tensor: Tensor) -> Tensor:
     """A tensor of which each process may hold a part; all have to ask."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
@@ -94,17 +100,22 @@ def placed_like(tensor: Tensor, other: Tensor) -> Tensor:
     return distribute_tensor(tensor, other.device_mesh, other.placements, src_data_rank=None)
 
 
-def shard(accelerator: Accelerator) -> None:
+def shard(accelerator: Accelerator, model: PreTrainedModel) -> None:
     """Have FSDP cut up weights as they are, on processors too, where accelerate would leave them whole.
 
     Weights stay in their types (8-bit ones too) and autocast makes bfloat16 of them, as with one process.
-    None are sent about: every process has made or read the same.
+    None are sent about: every process has made or read the same. The layers that ``model`` has are gathered
+    one by one; the eye of a CLIP names its text's too, which accelerate would look for in vain.
     """
     state = accelerator.state
     if state.distributed_type == DistributedType.MULTI_CPU:
         state.distributed_type, state.fsdp_plugin = DistributedType.FSDP, FullyShardedDataParallelPlugin()
     state.fsdp_plugin.mixed_precision_policy = None
     state.fsdp_plugin.cpu_ram_efficient_loading = False
+    there = {type(module).__name__ for module in model.modules()}
+    state.fsdp_plugin.transformer_cls_names_to_wrap = sorted(
+        there.intersection(model._no_split_modules or ())
+    )
 
 
 def stand_alone(accelerator: Accelerator) -> None:

@@ -170,10 +170,13 @@ def _look(run: Run, joined: Joined, eye: Eye, rows: Sequence[int]) -> FeatureSig
     one."""
     model, views = joined.model.eval().to(processes.device()), run.recipe.views
     if eye.learns:
-        return look(model, eye.pixels, rows, run.folder / "features", run.progress, views)
-    # A tower of LLaVA gives another layer than one of MAEMI.
-    folder = run.workspace.folder / "cache" / f"features-{run.recipe.family}-{views}-{eye.key}"
-    return look_once(model, eye.pixels, eye.image_keys, rows, folder, run.progress, views)
+        sight = look(model, eye.pixels, rows, run.folder / "features", run.progress, views)
+    else:
+        # A tower of LLaVA gives another layer than one of MAEMI.
+        folder = run.workspace.folder / "cache" / f"features-{run.recipe.family}-{views}-{eye.key}"
+        sight = look_once(model, eye.pixels, eye.image_keys, rows, folder, run.progress, views)
+    model.to("cpu")  # a GPU that is to have a part of it has no room for the whole
+    return sight
 
 
 def turns_of(run: Run, processor: MAEMIProcessor, pool: Sequence[int]) -> dict[int, list[int]]:

@@ -18,6 +18,7 @@ from micrographia.tune.corpus import corpus_of
 from micrographia.tune.train import tune
 from micrographia.workspace import RECIPE as RECIPE_FILE
 from micrographia.workspace import open_workspace
+from tests.students.hub_models import MODELS
 from tests.tune.launched import Watched, learn
 from tests.tune.small import RECIPE, Counting
 
@@ -84,16 +85,31 @@ def test_the_command_of_the_page_makes_the_student_of_one_process(lab, tmp_path)
     assert [path.name for path in (tmp_path / "two" / "students").iterdir()] == ["small"]
 
 
-def test_a_killed_run_is_gone_on_with_by_another_number_of_processes(tmp_path):
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """What two processes have learned, beside what one had begun."""
+    folder = tmp_path_factory.mktemp("launched")
+    assert learn(folder / "killed by one", Watched(kill_at=6)) is None
+    launched("-m", "tests.tune.launched", str(folder))
+    return folder, json.loads((folder / "told.json").read_text())
+
+
+def test_a_killed_run_is_gone_on_with_by_another_number_of_processes(told, tmp_path):
+    folder, by_two = told
     curve = learn(tmp_path / "one", Watched())
-    assert learn(tmp_path / "killed by one", Watched(kill_at=6)) is None
-    launched("-m", "tests.tune.launched", str(tmp_path))
-    told = json.loads((tmp_path / "told.json").read_text())
-    assert told["sharded"] > 10
-    assert told["killed"] is None
-    assert_same(curve, told["through"])
-    assert_same(curve, told["resumed"])
-    assert_same(curve, learn(tmp_path / "killed by two", Watched()))
+    assert by_two["sharded"] > 10
+    assert by_two["killed"] is None
+    assert_same(curve, by_two["through"])
+    assert_same(curve, by_two["resumed"])
+    assert_same(curve, learn(folder / "killed by two", Watched()))
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_models_of_the_hub_learn_the_same_by_two(told, tmp_path, kind):
+    """Qwen3-VL is not told how many answer tokens a step has; LLaVA has the tower of CLIP without its
+    text."""
+    _, by_two = told
+    assert_same(learn(tmp_path, Watched(), kind), by_two[kind])
 
 
 def test_images_that_cannot_be_shared_evenly_are_refused(monkeypatch):

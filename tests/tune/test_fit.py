@@ -19,6 +19,7 @@ from micrographia.tune.labels import LabelBatches, LabelSets
 from micrographia.tune.order import Order, Plain
 from micrographia.tune.precision import Precision
 from tests.students.tiny import DECODE, EOS, SIDE, tiny_student, words
+from tests.tune.launched import Watched, learn
 from tests.tune.small import Counting, noise
 
 IMAGES, BATCH, EPOCHS = 12, 4, 4
@@ -228,6 +229,15 @@ def test_no_progress_ends_the_stage_early_killed_or_not(tmp_path, kill_at):
     assert rates == pytest.approx([1e-30 * f * h for f, h in zip(falling, halved, strict=True)], rel=1e-3)
     again, progress = stand()
     assert again == curve and progress.tasks == {}
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 3])
+def test_a_step_in_parts_is_the_same_step_and_leaves_validation_alone(tmp_path, rows_at_once):
+    """Of four rows; a model that takes the mean over those of a part. Those of validation are two."""
+    whole = learn(tmp_path / "whole", Watched(), "qwen3-vl")
+    cut = learn(tmp_path / "cut", Watched(), "qwen3-vl", rows_at_once)
+    for entry, other in zip(cut, whole, strict=True):
+        assert entry == pytest.approx(other, rel=1e-4)
 
 
 def test_the_parts_of_the_loss_are_logged_and_sum_to_it(tmp_path):

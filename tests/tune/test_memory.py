@@ -117,5 +117,7 @@ def test_what_there_is_holds_the_model_and_is_less_than_the_machine_has(monkeypa
     monkeypatch.setattr(memory, "_available", lambda: 10_000_000)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert usable(model) == int((10_000_000 + 4_004_000) * 0.9)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")  # the whole stays, beside the parts
+    assert usable(model) == int(10_000_000 * 0.9)
     monkeypatch.undo()
     assert 0 < memory._available() < 2**50
