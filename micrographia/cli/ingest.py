@@ -31,6 +31,8 @@ VERDICTS = {
     "none": "none",
 }
 """Of scales, in words."""
+GROUPS_NEEDED = 3
+"""Of one class, so that each part gets an image: what belongs together or looks alike is one group."""
 NAMED = 5
 """Files of one kind that are named at once; `status` and `--json` list all of them."""
 
@@ -86,6 +88,7 @@ def as_dict(summary: IngestSummary) -> dict[str, Any]:
         "conflict_pictures": summary.conflict_pictures and str(summary.conflict_pictures),
         "conflicts_not_drawn": list(summary.conflicts_not_drawn),
         "look_alikes": summary.look_alikes,
+        "parts": [dict(sizes) for sizes in summary.parts],
         "label_conflicts": list(summary.label_conflicts),
         "moved": list(summary.moved),
         "rows_without_file": list(summary.rows_without_file),
@@ -114,8 +117,30 @@ def in_words(summary: IngestSummary) -> str:
         *_listed(summary.label_conflicts, "without a class, because their files differ on it", "images"),
         *_counted(summary.look_alikes, "like another, kept on its side of the split", "images"),
         *_listed(summary.moved, "moved to another part", "images"),
+        *divided(summary),
     ]
     return "\n".join(told)
+
+
+def divided(summary: IngestSummary) -> list[str]:
+    """How many images are in each part, and why none is in one that has to have some."""
+    if not summary.micrographs:
+        return []
+    first, folds = summary.parts[0], len(summary.parts)
+    sizes = ", ".join(f"{count} {part}" for part, count in first.items())
+    told = [f"divided into {sizes}" + (f" (the first of {folds} folds)" if folds > 1 else "")]
+    for part in first:
+        empty = sum(not sizes[part] for sizes in summary.parts)
+        if empty:
+            where = f" in {empty} of {folds} folds" if folds > 1 else ""
+            told.append(f"{part} has no image{where}: {_why_empty(summary.most_groups)}")
+    return told
+
+
+def _why_empty(most_groups: int) -> str:
+    if most_groups < GROUPS_NEEDED:
+        return f"each class has at most {most_groups} groups, and {GROUPS_NEEDED} are needed"
+    return "the table's column part, and images that belong together, leave none for it"
 
 
 def _skipped(source: Source) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar, get_args
 
 from micrographia import engine
 from micrographia.catalog import Catalog, Objects
@@ -36,7 +36,7 @@ from micrographia.micrographs.table import assign, read_table
 from micrographia.micrographs.vendors import read_sidecar
 from micrographia.micrographs.walk import Found, composed, find_files, readable
 from micrographia.recipe import IngestSection
-from micrographia.records import Instrument, Micrograph, Scale, Source, Told
+from micrographia.records import Instrument, Micrograph, Part, Scale, Source, Told
 from micrographia.workspace import Workspace
 
 Item = TypeVar("Item")
@@ -80,6 +80,10 @@ class IngestSummary:
     """Files that an earlier run met and that are not there any more."""
     look_alikes: int
     """How many of them show what another shows: near duplicates, and fields that overlap."""
+    parts: tuple[Mapping[str, int], ...]
+    """Images of each part, one mapping a fold."""
+    most_groups: int
+    """Groups of images that are never parted, in the class that has most."""
     label_conflicts: tuple[str, ...] = ()
     """Names of images whose label was dropped because their files differ on it."""
     moved: tuple[str, ...] = ()
@@ -140,11 +144,24 @@ def ingest(
         without_label=sum(m.label is None for m in now),
         gone=len(gone),
         look_alikes=len(workspace.catalog.clusters()),
+        parts=tuple(_sizes(workspace.catalog, fold) for fold in range(workspace.catalog.folds())),
+        most_groups=_most_groups(workspace.catalog, now),
         label_conflicts=tuple(m.name for m in now if any(n.startswith("label dropped") for n in m.notes)),
         moved=tuple(f"{m.name} ({moved[m.id]})" for m in now if m.id in moved),
         rows_without_file=rows_without_file,
         unknown_columns=rows.unknown_columns if rows else (),
     )
+
+
+def _sizes(catalog: Catalog, fold: int) -> dict[str, int]:
+    counts = catalog.count_parts(fold)
+    return {part: counts.get(part, Counter()).total() for part in get_args(Part)}
+
+
+def _most_groups(catalog: Catalog, micrographs: Sequence[Micrograph]) -> int:
+    group_of = catalog.groups()
+    pairs = {(m.label, group_of[m.id]) for m in micrographs}
+    return max(Counter(label for label, _ in pairs).values(), default=0)
 
 
 def _conflict(micrograph: Micrograph) -> str:
