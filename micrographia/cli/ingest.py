@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -91,6 +92,7 @@ def as_dict(summary: IngestSummary) -> dict[str, Any]:
         "parts": [dict(sizes) for sizes in summary.parts],
         "label_conflicts": list(summary.label_conflicts),
         "moved": list(summary.moved),
+        "tables": list(summary.tables),
         "rows_without_file": list(summary.rows_without_file),
         "unknown_columns": list(summary.unknown_columns),
     }
@@ -103,6 +105,7 @@ def in_words(summary: IngestSummary) -> str:
         *_counted(summary.unchanged, "unchanged since the last time"),
         *_counted(summary.gone, "not there any more, left out from now on"),
         *_listed([_skipped(source) for source in summary.skipped], "not an image", "files"),
+        *map(_as_table, summary.tables),
         *_listed(summary.unread, "whose header and print could not be read", "images"),
         *_counted(summary.copies, "with the bytes of another"),
         *_listed(summary.rows_without_file, "rows of the table that name no file"),
@@ -147,6 +150,13 @@ def _skipped(source: Source) -> str:
     """Its name, and the reason where it is more than that it is no image."""
     name = Path(source.path).name
     return name if source.reason == "not an image" else f"{name}: {source.reason}"
+
+
+def _as_table(path: str) -> str:
+    """What to do with it; named from here, where it lies below."""
+    table = Path(path)
+    named = table.relative_to(Path.cwd()) if table.is_relative_to(Path.cwd()) else table
+    return f"{table.name} looks like a table of labels: give it with --table {shlex.quote(str(named))}"
 
 
 def _counted(count: int, what: str, kind: str = "files") -> list[str]:

@@ -32,7 +32,7 @@ from micrographia.micrographs.overlap import VERSION, landmarks, overlapping
 from micrographia.micrographs.read import decode, is_image, load
 from micrographia.micrographs.scale import reading_in_words
 from micrographia.micrographs.sidecars import with_sidecars
-from micrographia.micrographs.table import assign, read_table
+from micrographia.micrographs.table import assign, names_files, read_table
 from micrographia.micrographs.vendors import read_sidecar
 from micrographia.micrographs.walk import Found, composed, find_files, readable
 from micrographia.recipe import IngestSection
@@ -44,6 +44,7 @@ Result = TypeVar("Result")
 ReadOutcome: TypeAlias = Outcome[Found, Micrograph | str]
 
 FILES_PER_COMMIT = 32
+NOT_AN_IMAGE = "not an image"
 IMAGE_SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".webp", ".jp2"),
     *(".dm3", ".dm4", ".emd", ".ser", ".mrc", ".img", ".czi", ".nd2", ".lif", ".heic", ".avif"),
@@ -89,6 +90,8 @@ class IngestSummary:
     moved: tuple[str, ...] = ()
     """Names of images that left the part they were in, to stay with a look-alike or their group; and why."""
     rows_without_file: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    """Paths of files among the images that look like a table of labels, where none was ever given."""
     unknown_columns: tuple[str, ...] = ()
 
 
@@ -149,6 +152,7 @@ def ingest(
         label_conflicts=tuple(m.name for m in now if any(n.startswith("label dropped") for n in m.notes)),
         moved=tuple(f"{m.name} ({moved[m.id]})" for m in now if m.id in moved),
         rows_without_file=rows_without_file,
+        tables=() if from_table else _tables(met),
         unknown_columns=rows.unknown_columns if rows else (),
     )
 
@@ -162,6 +166,11 @@ def _most_groups(catalog: Catalog, micrographs: Sequence[Micrograph]) -> int:
     group_of = catalog.groups()
     pairs = {(m.label, group_of[m.id]) for m in micrographs}
     return max(Counter(label for label, _ in pairs).values(), default=0)
+
+
+def _tables(sources: Sequence[Source]) -> tuple[str, ...]:
+    passed_over = (source.path for source in sources if source.reason == NOT_AN_IMAGE)
+    return tuple(path for path in passed_over if names_files(Path(path)))
 
 
 def _conflict(micrograph: Micrograph) -> str:
@@ -303,7 +312,7 @@ def read_file(file: Found, objects: Objects, limits: Limits) -> Micrograph | str
     if file.fault:
         raise UnreadableFile(f"{readable(file.path.name)}: {file.fault}", "check link and permissions")
     if not is_image(file.path) and file.path.suffix.lower() not in IMAGE_SUFFIXES:
-        return "not an image"
+        return NOT_AN_IMAGE
     data = load(file.path, limits)
     name = readable(file.path.name)
     try:

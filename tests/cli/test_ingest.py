@@ -101,3 +101,21 @@ def test_why_a_part_is_empty(parts, groups, told):
     first, last = divided(summary)
     assert first.startswith("divided into 4 train, 0 validation")
     assert told in last
+
+
+def test_a_table_among_the_images_is_pointed_out_until_one_is_given(tmp_path, monkeypatch):
+    (images := tmp_path / "my images").mkdir()
+    Image.fromarray(phantoms.draw("Powder", 3, (96, 96)).image).save(images / "a.png")
+    (images / "labels.csv").write_text("file,label\na.png,Powder\n")
+    (images / "sizes.csv").write_text("Label,Area\n1,20\n")
+    run("init", tmp_path / "lab")
+    monkeypatch.chdir(tmp_path)
+    told = "labels.csv looks like a table of labels: give it with --table 'my images/labels.csv'\n"
+    done = run("ingest", "my images", "--lab", "lab", "--json")
+    assert told in done.stderr and done.stderr.count("looks like a table") == 1
+    assert json.loads(done.stdout)["tables"] == [str(images / "labels.csv")]
+    assert (
+        "looks like a table"
+        not in run("ingest", images, "--table", images / "labels.csv", "--lab", "lab").stderr
+    )
+    assert "looks like a table" not in run("ingest", images, "--lab", "lab").stderr
