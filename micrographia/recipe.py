@@ -339,7 +339,8 @@ def _explain(error: ValidationError) -> str:
         if problem["type"] == "extra_forbidden":
             lines.append(f"{field} is not a field of the recipe{_nearest(problem['loc'])}")
         else:
-            lines.append(f"{field} is {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}")
+            value = "" if isinstance(problem["input"], dict) else f" is {problem['input']!r}"
+            lines.append(f"{field}{value}: {problem['msg'].removeprefix('Value error, ')}")
     return "; ".join(lines)
 
 
