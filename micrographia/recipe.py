@@ -138,7 +138,8 @@ class TuneSection(Section):
     """How the student learns."""
 
     name: FolderName = "assistant"
-    """The student's folder below students/."""
+    """The student's folder below students/. A student of another recipe that lies there is replaced; another
+    name keeps both."""
     family: Literal["mvaema", "maemi", "llava", "hub"] = "mvaema"
     """mvaema: image and text encoders and a decoder, all trained from nothing; maemi: a language model given
     sight by gated cross-attention; llava: one for which a projector makes images part of the text; hub: a

@@ -17,6 +17,11 @@ def test_every_shipped_recipe_is_valid_and_says_who_it_is(name):
     assert parse(shipped_text(name), name).recipe == name
 
 
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_recipe_shows_the_name_of_its_student(name):
+    assert yaml.safe_load(shipped_text(name))["tune"]["name"] == Recipe().tune.name
+
+
 def test_a_recipe_that_is_not_shipped():
     with pytest.raises(RecipeError, match=r"no recipe '\.\./secrets'.*mvaema"):
         shipped_text("../secrets")
