@@ -15,7 +15,7 @@ from micrographia.teach.generate import questions_asked
 from micrographia.teach.lexicon import class_words
 from micrographia.tune.card import CARD, Card, is_of, read_card
 from micrographia.tune.corpus import corpus_of
-from micrographia.tune.given import digest_of_given
+from micrographia.tune.given import digest_of_given, require_given
 from micrographia.tune.hub import tune_hub
 from micrographia.tune.mvaema import tune_mvaema
 from micrographia.tune.processes import are_sharding, is_first, require_shares, wait
@@ -42,9 +42,11 @@ def tune(
     """The folder of a student that is tuned as the recipe says; one that is there already is left alone.
 
     ``fold`` is for a cross-validation. ``say`` is given the plan, line by line, before the first step. A run
-    that was killed goes on from its last checkpoint. Raises PlanError where the data do not suffice.
+    that was killed goes on from its last checkpoint. Raises PlanError where the data do not suffice, or a
+    folder that the recipe names holds no model.
     """
     recipe = workspace.recipe.tune
+    require_given(workspace)
     require_shares(recipe.batch, "tune.batch")
     if recipe.family != "mvaema":
         require_machine(recipe.low_rank, are_sharding())

@@ -224,3 +224,22 @@ def test_a_missing_folder_is_named(tmp_path):
     run("init", tmp_path / "lab")
     done = run("ingest", tmp_path / "nowhere", "--lab", tmp_path / "lab")
     assert done.exit_code == 2 and "nowhere" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("field", "section"),
+    [
+        ("tune.start_from", "family: hub, start_from: nowhere"),
+        ("tune.vision_encoder", "family: maemi, vision_encoder: nowhere"),
+        ("tune.language_model.folder", "family: llava, language_model: {folder: nowhere}"),
+    ],
+)
+def test_a_model_that_is_not_there_is_told_before_an_image_is_read(tmp_path, drawn, field, section):
+    lab = tmp_path / "lab"
+    run("init", lab)
+    (lab / "micrographia.yaml").write_text(f"tune: {{{section}}}\n", encoding="utf-8")
+    for words in (["run", drawn], ["tune"]):
+        done = run(*words, "--lab", lab)
+        assert done.exit_code == 1
+        problem = f"{field} is 'nowhere': there is no config.json in {lab / 'nowhere'}"
+        assert done.stderr == f"error: {problem}: name a model's folder\n"
