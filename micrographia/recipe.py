@@ -120,7 +120,7 @@ class LanguageModelSection(Section):
     folder: str | None = None
     """A folder, seen from the workspace, with a language model of transformers, taken as it is."""
     steps: int = Field(default=600, ge=1)
-    """Steps of 32 texts. Not used with a folder."""
+    """Steps of 32 texts, about: all texts are read in whole passes, once at least. Not used with a folder."""
     learning_rate: float = Field(default=0.02, gt=0)
     """Highest rate; it rises, then falls along a cosine. Not used with a folder."""
 
