@@ -120,7 +120,7 @@ class LanguageModelSection(Section):
     folder: str | None = None
     """A folder, seen from the workspace, with a language model of transformers, taken as it is."""
     steps: int = Field(default=600, ge=1)
-    """Steps of 32 texts. Not used with a folder."""
+    """Steps of 32 texts, about: all texts are read in whole passes, once at least. Not used with a folder."""
     learning_rate: float = Field(default=0.02, gt=0)
     """Highest rate; it rises, then falls along a cosine. Not used with a folder."""
 
@@ -138,7 +138,8 @@ class TuneSection(Section):
     """How the student learns."""
 
     name: FolderName = "assistant"
-    """The student's folder below students/."""
+    """The student's folder below students/. A student of another recipe that lies there is replaced; another
+    name keeps both."""
     family: Literal["mvaema", "maemi", "llava", "hub"] = "mvaema"
     """mvaema: image and text encoders and a decoder, all trained from nothing; maemi: a language model given
     sight by gated cross-attention; llava: one for which a projector makes images part of the text; hub: a
@@ -339,7 +340,8 @@ def _explain(error: ValidationError) -> str:
         if problem["type"] == "extra_forbidden":
             lines.append(f"{field} is not a field of the recipe{_nearest(problem['loc'])}")
         else:
-            lines.append(f"{field} is {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}")
+            value = "" if isinstance(problem["input"], dict) else f" is {problem['input']!r}"
+            lines.append(f"{field}{value}: {problem['msg'].removeprefix('Value error, ')}")
     return "; ".join(lines)
 
 

@@ -18,6 +18,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from micrographia.adapt.deploy import MERGED
 from micrographia.assistant.voice import Processor, Student
 from micrographia.errors import StudentError
 from micrographia.students.chat import BUDGET_FILE, ChatProcessor
@@ -57,6 +58,16 @@ def find(workspace: Workspace, name: str | None = None) -> Path:
         return Path(name)
     there = ", ".join(sorted(students))
     remedy = f"there are {there}; choose with --student" if there else "`micrographia tune` makes one"
+    if name and Path(name).is_dir():
+        beside = [
+            folder
+            for folder in (Path(name) / MERGED, Path(name).parent / MERGED)
+            if (folder / CARD).is_file()
+        ]
+        raise StudentError(
+            f"{name} is no student's folder: it has no {CARD}",
+            f"the student that was exported is in {beside[0]}" if beside else remedy,
+        )
     raise StudentError(f"there is no student {wanted!r} in {recipe.parent}", remedy)
 
 

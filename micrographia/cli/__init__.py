@@ -1,6 +1,8 @@
 """The command line: one thin file a verb, which parses, calls and prints. Rooms load when a verb runs."""
 
+import logging
 import os
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,3 +100,17 @@ def micrographia(
     Exit status: 0 all done, 1 something asked for was not done, 2 wrong recipe or option, 130 interrupted.
     """
     os.environ.update(LIBRARIES)
+    _hush()
+
+
+def _hush() -> None:
+    """Keep what libraries say to their developers from between our lines."""
+    warnings.filterwarnings(
+        "ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning
+    )  # PEFT reads it
+    logging.getLogger("transformers.trainer_utils").addFilter(_is_of_use)
+
+
+def _is_of_use(record: logging.LogRecord) -> bool:
+    """Not that checkpoints are ordered by their numbers, which is as good as by time."""
+    return "mtime may not be reliable" not in record.getMessage()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,6 +32,8 @@ VERDICTS = {
     "none": "none",
 }
 """Of scales, in words."""
+GROUPS_NEEDED = 3
+"""Of one class, so that each part gets an image: what belongs together or looks alike is one group."""
 NAMED = 5
 """Files of one kind that are named at once; `status` and `--json` list all of them."""
 
@@ -86,8 +89,10 @@ def as_dict(summary: IngestSummary) -> dict[str, Any]:
         "conflict_pictures": summary.conflict_pictures and str(summary.conflict_pictures),
         "conflicts_not_drawn": list(summary.conflicts_not_drawn),
         "look_alikes": summary.look_alikes,
+        "parts": [dict(sizes) for sizes in summary.parts],
         "label_conflicts": list(summary.label_conflicts),
         "moved": list(summary.moved),
+        "tables": list(summary.tables),
         "rows_without_file": list(summary.rows_without_file),
         "unknown_columns": list(summary.unknown_columns),
     }
@@ -100,6 +105,7 @@ def in_words(summary: IngestSummary) -> str:
         *_counted(summary.unchanged, "unchanged since the last time"),
         *_counted(summary.gone, "not there any more, left out from now on"),
         *_listed([_skipped(source) for source in summary.skipped], "not an image", "files"),
+        *map(_as_table, summary.tables),
         *_listed(summary.unread, "whose header and print could not be read", "images"),
         *_counted(summary.copies, "with the bytes of another"),
         *_listed(summary.rows_without_file, "rows of the table that name no file"),
@@ -114,14 +120,43 @@ def in_words(summary: IngestSummary) -> str:
         *_listed(summary.label_conflicts, "without a class, because their files differ on it", "images"),
         *_counted(summary.look_alikes, "like another, kept on its side of the split", "images"),
         *_listed(summary.moved, "moved to another part", "images"),
+        *divided(summary),
     ]
     return "\n".join(told)
+
+
+def divided(summary: IngestSummary) -> list[str]:
+    """How many images are in each part, and why none is in one that has to have some."""
+    if not summary.micrographs:
+        return []
+    first, folds = summary.parts[0], len(summary.parts)
+    sizes = ", ".join(f"{count} {part}" for part, count in first.items())
+    told = [f"divided into {sizes}" + (f" (the first of {folds} folds)" if folds > 1 else "")]
+    for part in first:
+        empty = sum(not sizes[part] for sizes in summary.parts)
+        if empty:
+            where = f" in {empty} of {folds} folds" if folds > 1 else ""
+            told.append(f"{part} has no image{where}: {_why_empty(summary.most_groups)}")
+    return told
+
+
+def _why_empty(most_groups: int) -> str:
+    if most_groups < GROUPS_NEEDED:
+        return f"each class has at most {most_groups} groups, and {GROUPS_NEEDED} are needed"
+    return "the table's column part, and images that belong together, leave none for it"
 
 
 def _skipped(source: Source) -> str:
     """Its name, and the reason where it is more than that it is no image."""
     name = Path(source.path).name
     return name if source.reason == "not an image" else f"{name}: {source.reason}"
+
+
+def _as_table(path: str) -> str:
+    """What to do with it; named from here, where it lies below."""
+    table = Path(path)
+    named = table.relative_to(Path.cwd()) if table.is_relative_to(Path.cwd()) else table
+    return f"{table.name} looks like a table of labels: give it with --table {shlex.quote(str(named))}"
 
 
 def _counted(count: int, what: str, kind: str = "files") -> list[str]:

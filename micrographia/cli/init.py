@@ -7,11 +7,14 @@ from typing import Annotated
 import typer
 
 from micrographia.cli.console import say
+from micrographia.recipe import shipped
+
+SHIPPED = ", ".join(shipped())
 
 
 def init(
     lab: Annotated[Path, typer.Argument(help="The folder to make.")],
-    recipe: Annotated[str, typer.Option(help="The recipe to start from: mvaema or maemi.")] = "mvaema",
+    recipe: Annotated[str, typer.Option(help=f"The recipe to start from: {SHIPPED}.")] = "mvaema",
 ) -> None:
     """Make a workspace: a folder with a recipe that says what will be done.
 

@@ -40,9 +40,11 @@ def run(
         raise typer.BadParameter("it speaks of images: name their folder too", param_hint="--table")
     from micrographia.micrographs.conflicts import draw_conflicts
     from micrographia.micrographs.ingest import arrange, ingest
+    from micrographia.tune.given import require_given
 
     tell = say_nothing if quiet else say
     with at_work(lab, quiet) as (workspace, progress):
+        require_given(workspace)
         summary = None
         if paths:
             summary = ingest(workspace, paths, table, progress=progress)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar, get_args
 
 from micrographia import engine
 from micrographia.catalog import Catalog, Objects
@@ -32,11 +32,11 @@ from micrographia.micrographs.overlap import VERSION, landmarks, overlapping
 from micrographia.micrographs.read import decode, is_image, load
 from micrographia.micrographs.scale import reading_in_words
 from micrographia.micrographs.sidecars import with_sidecars
-from micrographia.micrographs.table import assign, read_table
+from micrographia.micrographs.table import assign, names_files, read_table
 from micrographia.micrographs.vendors import read_sidecar
 from micrographia.micrographs.walk import Found, composed, find_files, readable
 from micrographia.recipe import IngestSection
-from micrographia.records import Instrument, Micrograph, Scale, Source, Told
+from micrographia.records import Instrument, Micrograph, Part, Scale, Source, Told
 from micrographia.workspace import Workspace
 
 Item = TypeVar("Item")
@@ -44,6 +44,7 @@ Result = TypeVar("Result")
 ReadOutcome: TypeAlias = Outcome[Found, Micrograph | str]
 
 FILES_PER_COMMIT = 32
+NOT_AN_IMAGE = "not an image"
 IMAGE_SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".webp", ".jp2"),
     *(".dm3", ".dm4", ".emd", ".ser", ".mrc", ".img", ".czi", ".nd2", ".lif", ".heic", ".avif"),
@@ -80,11 +81,17 @@ class IngestSummary:
     """Files that an earlier run met and that are not there any more."""
     look_alikes: int
     """How many of them show what another shows: near duplicates, and fields that overlap."""
+    parts: tuple[Mapping[str, int], ...]
+    """Images of each part, one mapping a fold."""
+    most_groups: int
+    """Groups of images that are never parted, in the class that has most."""
     label_conflicts: tuple[str, ...] = ()
     """Names of images whose label was dropped because their files differ on it."""
     moved: tuple[str, ...] = ()
     """Names of images that left the part they were in, to stay with a look-alike or their group; and why."""
     rows_without_file: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    """Paths of files among the images that look like a table of labels, where none was ever given."""
     unknown_columns: tuple[str, ...] = ()
 
 
@@ -140,11 +147,30 @@ def ingest(
         without_label=sum(m.label is None for m in now),
         gone=len(gone),
         look_alikes=len(workspace.catalog.clusters()),
+        parts=tuple(_sizes(workspace.catalog, fold) for fold in range(workspace.catalog.folds())),
+        most_groups=_most_groups(workspace.catalog, now),
         label_conflicts=tuple(m.name for m in now if any(n.startswith("label dropped") for n in m.notes)),
         moved=tuple(f"{m.name} ({moved[m.id]})" for m in now if m.id in moved),
         rows_without_file=rows_without_file,
+        tables=() if from_table else _tables(met),
         unknown_columns=rows.unknown_columns if rows else (),
     )
+
+
+def _sizes(catalog: Catalog, fold: int) -> dict[str, int]:
+    counts = catalog.count_parts(fold)
+    return {part: counts.get(part, Counter()).total() for part in get_args(Part)}
+
+
+def _most_groups(catalog: Catalog, micrographs: Sequence[Micrograph]) -> int:
+    group_of = catalog.groups()
+    pairs = {(m.label, group_of[m.id]) for m in micrographs}
+    return max(Counter(label for label, _ in pairs).values(), default=0)
+
+
+def _tables(sources: Sequence[Source]) -> tuple[str, ...]:
+    passed_over = (source.path for source in sources if source.reason == NOT_AN_IMAGE)
+    return tuple(path for path in passed_over if names_files(Path(path)))
 
 
 def _conflict(micrograph: Micrograph) -> str:
@@ -286,7 +312,7 @@ def read_file(file: Found, objects: Objects, limits: Limits) -> Micrograph | str
     if file.fault:
         raise UnreadableFile(f"{readable(file.path.name)}: {file.fault}", "check link and permissions")
     if not is_image(file.path) and file.path.suffix.lower() not in IMAGE_SUFFIXES:
-        return "not an image"
+        return NOT_AN_IMAGE
     data = load(file.path, limits)
     name = readable(file.path.name)
     try:

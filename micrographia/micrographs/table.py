@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ from micrographia.records import Instrument, Part, Quantity, Scale, ScaleReading
 
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(composed)]
 DELIMITERS = ",;\t"
+SUFFIXES = (".csv", ".tsv", ".jsonl")
+"""Of files that may be such a table where nobody said so."""
+LONGEST_HEAD = 10_000
+"""Characters in which a table's first line is looked for."""
 NAMED = 5
 """Wrong cells of one column that are named at once."""
 
@@ -78,6 +83,20 @@ class Table:
     path: Path
     rows: Mapping[str, Told]
     unknown_columns: tuple[str, ...]
+
+
+def names_files(path: Path) -> bool:
+    """Whether a file that nobody named looks like a table for ``read_table``: its first line has ``file``."""
+    if path.suffix.lower() not in SUFFIXES:
+        return False
+    try:
+        with path.open(encoding="utf-8-sig") as text:
+            head = text.readline(LONGEST_HEAD)
+    except (OSError, UnicodeDecodeError):
+        return False
+    if head.lstrip().startswith("{"):
+        return '"file"' in head
+    return "file" in (name.strip(' "\n') for name in re.split(f"[{DELIMITERS}]", head))
 
 
 def read_table(path: Path) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,6 +15,8 @@ from micrographia.records import Conversation, Micrograph
 from micrographia.teach.generate import current_course, for_a_student
 from micrographia.workspace import Workspace
 
+LEARNED = ("train", "validation")
+"""Parts that a student is made with."""
 VERSION = 7
 """Counts up when the same recipe and data make another student."""
 
@@ -83,17 +85,29 @@ def corpus_of(workspace: Workspace, fold: int) -> Corpus:
             "the images are not divided into train, validation and test",
             "ingest was stopped before its end: `micrographia run` does the rest of it",
         )
+    _require_images(part_of[m.id] for m in every if m.id in part_of)
     require_learners(parts)
     numbers: dict[str, int] = {}
     groups = [numbers.setdefault(group_of[m.id], len(numbers)) for m in micrographs]
     return Corpus(micrographs, groups, conversations, parts, len(every) - len(micrographs))
 
 
+def _require_images(parts: Iterable[str]) -> None:
+    """Raises PlanError where the division, the part of each image, leaves one of LEARNED without images."""
+    filled = set(parts)
+    for part in LEARNED:
+        if part not in filled:
+            raise PlanError(
+                f"the {part} part has no image",
+                "ingest images of more specimens, of one class three at least; or tell fewer to be test",
+            )
+
+
 def require_learners(parts: Mapping[str, Sequence[int]]) -> None:
     """Raises PlanError where there is nothing to learn from or to validate with."""
-    for part in ("train", "validation"):
+    for part in LEARNED:
         if not parts[part]:
             raise PlanError(
                 f"no image of the {part} part has a conversation that the student can read",
-                "ingest more images, tell fewer to be test, or change split.validation and split.test",
+                "ingest more images, name more question sets in teach.questions, or change split.validation",
             )

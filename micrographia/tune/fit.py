@@ -376,5 +376,6 @@ class _Bar(TrainerCallback):
                 self._note = f"{word} {logs[name]:.3f}"
 
     def on_train_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        """The stage is over."""
+        """The stage is over; its last evaluation came after its last step."""
+        self.progress.advance(0, self._note)
         self.progress.end()

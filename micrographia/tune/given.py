@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from micrographia.errors import PlanError
 from micrographia.workspace import Workspace
 
 SUFFIXES = (".json", ".safetensors", ".jinja", ".model", ".txt")
@@ -18,9 +19,31 @@ DIGESTS = "given.json"
 
 def folders_of(workspace: Workspace) -> list[Path]:
     """That the recipe names, seen from the workspace."""
+    return [workspace.folder / name for name in _named(workspace).values()]
+
+
+def require_given(workspace: Workspace) -> None:
+    """Raises PlanError where a folder that the recipe names holds no model: told before any work."""
+    for field, name in _named(workspace).items():
+        given_folder(workspace, name, field)
+
+
+def given_folder(workspace: Workspace, name: str, field: str) -> Path:
+    """The folder that a field of the recipe names. Raises PlanError where it holds no model."""
+    folder = workspace.folder / name  # an absolute name stays as it is
+    if not (folder / "config.json").is_file():
+        raise PlanError(f"{field} is {name!r}: there is no config.json in {folder}", "name a model's folder")
+    return folder
+
+
+def _named(workspace: Workspace) -> dict[str, str]:
     recipe = workspace.recipe.tune
-    named = (recipe.vision_encoder, recipe.language_model.folder, recipe.start_from)
-    return [workspace.folder / name for name in named if name is not None]
+    named = {
+        "tune.vision_encoder": recipe.vision_encoder,
+        "tune.language_model.folder": recipe.language_model.folder,
+        "tune.start_from": recipe.start_from,
+    }
+    return {field: name for field, name in named.items() if name is not None}
 
 
 def digest_of_given(workspace: Workspace) -> str:

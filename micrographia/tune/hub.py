@@ -15,7 +15,7 @@ from transformers import AutoModelForImageTextToText
 
 from micrographia.adapt.lean_loss import without_logits
 from micrographia.adapt.methods import adapted, rank_draws, require_machine, settle
-from micrographia.errors import PlanError
+from micrographia.errors import PlanError, StudentError
 from micrographia.micrographs.field import Display, open_field
 from micrographia.records import Micrograph
 from micrographia.students.chat import SMALL, ChatProcessor, Tokens
@@ -246,6 +246,11 @@ def _given(run: Run) -> tuple[Any, ChatProcessor]:
         chats = ChatProcessor.from_pretrained(folder, recipe.max_pixels, min(recipe.longest or reads, reads))
     except UNREADABLE as error:
         raise refused("tune.start_from", folder, error) from error
+    except StudentError as error:
+        raise PlanError(
+            f"tune.start_from is {recipe.start_from!r}: {error.what}",
+            f"hub needs a chat model of the hub, such as Qwen3-VL or LLaVA; {error.remedy}",
+        ) from error
     model.generation_config = plain(
         model.generation_config,
         eos_token_id=chats.end_id,

@@ -86,6 +86,14 @@ def padded(passages: Sequence[Passage]) -> dict[str, Tensor]:
     }
 
 
+def language_order(passages: int, stage: LanguageStage) -> Order:
+    """The order in which the texts are read, of which some are kept: whole passes, until the steps are
+    done."""
+    learned = [row for row in range(passages) if row % VALIDATED] or [0]
+    epochs = -(-stage.steps * stage.batch // len(learned))
+    return Order(learned, epochs, stage.seed)
+
+
 def learn_language(
     model: LlamaForCausalLM,
     passages: Sequence[Passage],
@@ -100,12 +108,10 @@ def learn_language(
     A call that finds checkpoints in ``folder`` goes on from them.
     """
     kept = [row for row in range(len(passages)) if row % VALIDATED == 0]
-    learned = [row for row in range(len(passages)) if row % VALIDATED] or kept
-    epochs = -(-stage.steps * stage.batch // len(learned))
     return fit(
         Stage("learning the language", stage.batch, stage.learning_rate, shared=False),
         model,
-        Order(learned, epochs, stage.seed),
+        language_order(len(passages), stage),
         Plain(kept),
         PassageBatches(passages),
         folder,

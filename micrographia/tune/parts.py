@@ -26,6 +26,7 @@ from micrographia.errors import PlanError
 from micrographia.students.plain_generation import plain
 from micrographia.students.prompts import in_colour, with_places
 from micrographia.students.vision import VisionEncoder
+from micrographia.tune.given import given_folder
 from micrographia.tune.language import small_language_model
 from micrographia.tune.pixels import Pixels, Scaling, image_keys, prepare
 from micrographia.tune.run import Run
@@ -105,10 +106,7 @@ def language_of(run: Run) -> Language:
 
 def folder_of(run: Run, name: str, field: str) -> Path:
     """A folder that the recipe names, seen from the workspace. Raises PlanError where it holds no model."""
-    folder = run.workspace.folder / name  # an absolute name stays as it is
-    if not (folder / "config.json").is_file():
-        raise PlanError(f"{field} is {name!r}: there is no config.json in {folder}", "name a model's folder")
-    return folder
+    return given_folder(run.workspace, name, field)
 
 
 def _given_eye(run: Run, folder: Path) -> Eye:

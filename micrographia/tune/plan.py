@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -98,6 +99,8 @@ class Plan:
     memory: Memory
     shown: str = ""
     """What stands before questions, in words."""
+    between: Mapping[str, int] = field(default_factory=dict)
+    """Steps of the stages between the eye's and the words, by name."""
 
     def lines(self) -> list[str]:
         """The plan in words."""
@@ -119,6 +122,7 @@ class Plan:
             f"memory       {free}",
             *(f"             {stage}" for stage in stages),
             f"eye          {eye}",
+            *(f"{stage:<12} {steps} steps" for stage, steps in self.between.items()),
             f"words        up to {self.steps} steps",
             f"arithmetic   {'bfloat16' if self.precision.bf16 else 'float32'}: {self.precision.reason}",
         ]
@@ -141,6 +145,7 @@ def plan(
     precision: Precision,
     memory: Memory,
     shown: str = "",
+    between: Mapping[str, int] = MappingProxyType({}),
 ) -> Plan:
     """The plan of a run. What does not fit the memory is for ``Memory.require`` to refuse."""
     labels, words = label_order(parts["train"], recipe), word_order(parts["train"], recipe)
@@ -159,6 +164,7 @@ def plan(
         precision=precision,
         memory=memory,
         shown=shown,
+        between=between,
     )
 
 

@@ -4,6 +4,7 @@ are frozen; then what stands between them learns, with low-rank adapters of the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +25,7 @@ from micrographia.tune.collate import Texts
 from micrographia.tune.demonstrations import in_words, likest, shown_and_asked
 from micrographia.tune.features import BlankSight, FeatureSight, look, look_once
 from micrographia.tune.fit import Curve, Stage, fit
-from micrographia.tune.language import LanguageStage, Passage, learn_language
+from micrographia.tune.language import LanguageStage, Passage, language_order, learn_language
 from micrographia.tune.memory import Footprint, Memory, Step, footprint, light_copy, usable
 from micrographia.tune.order import Order, Plain
 from micrographia.tune.parts import Eye, Language, eye_of, language_of
@@ -107,6 +108,7 @@ def _tune(run: Run, join: Callable[[Eye, Language], Joined]) -> Made:
         _footprints(run, joined, eye, trial, parts["train"]),
         *(usable(joined.model), run.recipe.too_large == "accumulate"),
     )
+    read = passages(texts, parts["train"], joined.processor) if language.learns else []
     scaled = squashed(run.corpus.micrographs, eye.pixels.shape)
     samples = sample_tokens(texts, blank.shapes["image_tokens"][0], places)
     planned = plan(
@@ -119,6 +121,7 @@ def _tune(run: Run, join: Callable[[Eye, Language], Joined]) -> Made:
             memory,
         ),
         shown=in_words(run.recipe.demonstrations, _fitting(trial, asked)),
+        between=_between(run.recipe, read, parts["train"]),
     )
     run.begin(planned)
 
@@ -127,7 +130,7 @@ def _tune(run: Run, join: Callable[[Eye, Language], Joined]) -> Made:
         learned, label_curve = run.learn_eye(parts["train"], parts["validation"])
         joined.vision.load_state_dict(learned.state_dict())
     if language.learns:
-        _learn_language(run, joined, passages(texts, parts["train"], joined.processor))
+        _learn_language(run, joined, read)
     sight = _look(run, joined, eye, [*parts["train"], *parts["validation"]])
     shown = _demonstrations(run, turns, sight, pool, asked)
     batches = SightedBatches(
@@ -153,14 +156,29 @@ def passages(texts: Sequence[Texts], rows: Sequence[int], processor: MAEMIProces
     return [Passage(ids) for ids in pairs]
 
 
+def _between(recipe: TuneSection, read: Sequence[Passage], train: Sequence[int]) -> dict[str, int]:
+    """Steps of the stages that lie between the eye's and the words."""
+    steps = {}
+    if read:
+        stage = _language_stage(recipe)
+        steps["language"] = math.prod(language_order(len(read), stage).rounds(stage.batch))
+    if _projects(recipe):
+        steps["projector"] = math.prod(_project_order(train, recipe).rounds(recipe.batch))
+    return steps
+
+
+def _language_stage(recipe: TuneSection) -> LanguageStage:
+    asked = recipe.language_model
+    return LanguageStage(asked.steps, learning_rate=asked.learning_rate, seed=recipe.seed)
+
+
 def _learn_language(run: Run, joined: Joined, read: Sequence[Passage]) -> None:
     """The language model alone; what is to stand between it and the eye keeps out of its way."""
     speaker = joined.speaker.requires_grad_(False)
     for part in (speaker.get_decoder(), speaker.get_output_embeddings()):
         for name, parameter in part.named_parameters():
             parameter.requires_grad_(".sight." not in name)
-    asked = run.recipe.language_model
-    stage = LanguageStage(asked.steps, learning_rate=asked.learning_rate, seed=run.recipe.seed)
+    stage = _language_stage(run.recipe)
     learn_language(speaker, read, stage, run.folder / "language", run.precision, run.progress)
     joined.model.freeze()
 
@@ -252,6 +270,11 @@ def _projects(recipe: TuneSection) -> bool:
     return recipe.family == "llava" and recipe.projector.epochs != 0
 
 
+def _project_order(train: Sequence[int], recipe: TuneSection) -> Order:
+    epochs = epochs_of(recipe.projector.epochs, train, recipe.batch, PROJECTOR_STEPS, fewest=1)
+    return Order(train, epochs, recipe.seed)
+
+
 def _learn_sight(
     run: Run, model: Any, batches: SightedBatches, parts: Mapping[str, Sequence[int]]
 ) -> list[dict[str, float]]:
@@ -260,10 +283,9 @@ def _learn_sight(
     recipe, (train, validation) = run.recipe, (parts["train"], Plain(parts["validation"]))
     _leave_logits(model)
     if _projects(recipe):
-        epochs = epochs_of(recipe.projector.epochs, train, recipe.batch, PROJECTOR_STEPS, fewest=1)
         fit(
             Stage("learning to project", recipe.batch, recipe.projector.learning_rate),
-            *(model, Order(train, epochs, recipe.seed), validation, batches),
+            *(model, _project_order(train, recipe), validation, batches),
             *(run.folder / "projector", run.precision, run.progress),
         )
     learner = adapted(model, recipe.low_rank, recipe.seed)

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from micrographia.adapt.methods import require_machine
 from micrographia.engine import SILENT, Progress
+from micrographia.errors import StudentError
+from micrographia.recipe import TuneSection
 from micrographia.teach.generate import questions_asked
 from micrographia.teach.lexicon import class_words
-from micrographia.tune.card import CARD, Card, is_of
+from micrographia.tune.card import CARD, Card, is_of, read_card
 from micrographia.tune.corpus import corpus_of
-from micrographia.tune.given import digest_of_given
+from micrographia.tune.given import digest_of_given, require_given
 from micrographia.tune.hub import tune_hub
 from micrographia.tune.mvaema import tune_mvaema
 from micrographia.tune.processes import are_sharding, is_first, require_shares, wait
@@ -40,9 +42,11 @@ def tune(
     """The folder of a student that is tuned as the recipe says; one that is there already is left alone.
 
     ``fold`` is for a cross-validation. ``say`` is given the plan, line by line, before the first step. A run
-    that was killed goes on from its last checkpoint. Raises PlanError where the data do not suffice.
+    that was killed goes on from its last checkpoint. Raises PlanError where the data do not suffice, or a
+    folder that the recipe names holds no model.
     """
     recipe = workspace.recipe.tune
+    require_given(workspace)
     require_shares(recipe.batch, "tune.batch")
     if recipe.family != "mvaema":
         require_machine(recipe.low_rank, are_sharding())
@@ -51,6 +55,7 @@ def tune(
     folder = workspace.student_folder(fold)
     training = folder.parent / f".{folder.name}-training-{fingerprint[:12]}"
     if not is_of(folder, fingerprint):
+        _tell_what_goes(folder, recipe, say)
         training.mkdir(parents=True, exist_ok=True)
         run = Run(workspace, corpus, training, progress, say)
         made = FAMILIES[recipe.family](run)
@@ -63,6 +68,16 @@ def tune(
         for left_behind in folder.parent.glob(f".{folder.name}-training-*"):
             shutil.rmtree(left_behind)
     return folder
+
+
+def _tell_what_goes(folder: Path, recipe: TuneSection, say: Callable[[str], None]) -> None:
+    """Say it where the folder holds a student of another recipe: more of the same images is no surprise."""
+    try:
+        card = read_card(folder)
+    except StudentError:
+        return
+    if card and json.loads(card.recipe).get("tune") != recipe.model_dump(mode="json"):
+        say(f"replaces     students/{folder.name}, which another recipe made; another tune.name keeps both")
 
 
 def _card(run: Run, made: Made, fingerprint: str) -> Card:

@@ -1,22 +1,32 @@
 """A tuned student leaves its workspace by `micrographia export`, and answers elsewhere as it does here."""
 
 import json
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from peft import PeftModel
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText
 from typer.testing import CliRunner
 
+from micrographia.adapt.deploy import export
 from micrographia.adapt.kept import restored
+from micrographia.adapt.methods import adapted
 from micrographia.assistant import Assistant
 from micrographia.assistant.export import probes
 from micrographia.assistant.load import load
 from micrographia.cli import app
+from micrographia.recipe import LowRankSection
+from micrographia.students.chat_template import Exchange
+from micrographia.students.prompts import IMAGE
 from micrographia.tune.run import ADAPTER
 from tests.assistant.tiny import images, write_student
+from tests.conftest import CHECKOUT
+from tests.students.hub_models import MODELS, chats
 from tests.tune.conftest import taught  # noqa: F401  (a fixture)
 from tests.tune.test_sighted import lab_with, section, tune_in
 
@@ -73,6 +83,36 @@ def test_the_highest_rank_is_the_student_itself_and_can_be_asked_by_its_folder(t
     assert one.card == other.card
     asked = run("ask", "--lab", tuned, "--student", tmp_path / "out" / "merged", "--list")
     assert asked.exit_code == 0, asked.output
+
+
+def as_the_page_shows(of, folder):
+    """What a snippet of docs/adapt.md on loading answers, run in ``folder``; ``of`` is a word in it."""
+    page = (CHECKOUT / "docs" / "adapt.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (snippet,) = (block for block in blocks if "rank-8/base" in block and of in block)
+    Image.fromarray(images(1)[0]).save(folder / "new.png")
+    names = {}
+    exec(snippet, names)
+    return names
+
+
+def test_the_page_shows_how_a_student_is_loaded_and_asked(tuned, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("export", "--lab", tuned, "--rank", 8, "--to", "rank-8").exit_code == 0
+    names = as_the_page_shows("AutoProcessor", tmp_path)
+    merged = Assistant.load(tmp_path / "rank-8" / "merged")
+    assert names["answer"] == merged.answer([images(1)[0]], ["What does this image show?"])
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_the_page_shows_how_a_model_of_the_hub_is_loaded_and_asked(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model, processor = MODELS[kind](), chats(kind)
+    model.generation_config.max_new_tokens = 4
+    probe = dict(processor.to_ask([[Exchange([IMAGE, "Is it bright?"])]], [images(1)]))
+    export(adapted(model.requires_grad_(False), LowRankSection(), 0), Path("rank-8"), 8, [probe], processor)
+    names = as_the_page_shows("ChatProcessor", tmp_path)
+    assert len(names["answer"]) == 1 and isinstance(names["answer"][0], str)
 
 
 @pytest.mark.parametrize("rank", [3, 17])

@@ -115,6 +115,19 @@ def test_find_names_the_students_there_are(workspace, folder, name):
         find(workspace, name)
 
 
+def test_a_folder_that_is_no_student_is_told_from_one_that_is_not_there(workspace, folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "rank-8" / "merged")
+    for part in ("adapter", "base"):
+        (tmp_path / "rank-8" / part).mkdir()
+    for wrong in ("rank-8", "rank-8/base", "rank-8/adapter"):
+        with pytest.raises(StudentError) as caught:
+            find(workspace, str(tmp_path / wrong))
+        assert caught.value.what == f"{tmp_path / wrong} is no student's folder: it has no card.json"
+        assert caught.value.remedy == f"the student that was exported is in {tmp_path / 'rank-8' / 'merged'}"
+    with pytest.raises(StudentError, match=r"it has no card\.json: `micrographia tune` makes one"):
+        find(workspace, str(tmp_path))
+
+
 def test_find_before_any_tuning(workspace):
     with pytest.raises(StudentError, match="micrographia tune"):
         find(workspace)

@@ -1,7 +1,9 @@
 """What every verb promises: help that teaches, errors in one line, exit statuses that mean something."""
 
 import json
+import logging
 import shutil
+import warnings
 
 import pytest
 import typer
@@ -11,6 +13,7 @@ from typer.testing import CliRunner
 from micrographia import phantoms
 from micrographia.cli import Verbs, app
 from micrographia.errors import PlanError, RecipeError, WorkLeftOut
+from tests.students.languages import language_model
 
 
 def run(*words):
@@ -86,6 +89,21 @@ def test_init_names_the_recipes_there_are(tmp_path):
     assert done.exit_code == 2
     assert "mvaema" in done.stderr
     assert not (tmp_path / "lab").exists()
+
+
+def test_what_libraries_tell_their_developers_is_not_told_to_users(tmp_path, caplog):
+    model, notes = language_model("llama"), logging.getLogger("transformers.trainer_utils")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        run("status", "--lab", tmp_path)
+        assert not model.is_gradient_checkpointing
+        warnings.warn("another", FutureWarning, stacklevel=1)
+    assert [str(warning.message) for warning in warned] == ["another"]
+    logging.getLogger("transformers").addHandler(caplog.handler)
+    for note in ("mtime may not be reliable on this filesystem", "another"):
+        notes.warning(note)
+    logging.getLogger("transformers").removeHandler(caplog.handler)
+    assert {record.getMessage() for record in caplog.records} == {"another"}
 
 
 def test_status_of_a_folder_that_is_no_workspace(tmp_path):
@@ -224,3 +242,22 @@ def test_a_missing_folder_is_named(tmp_path):
     run("init", tmp_path / "lab")
     done = run("ingest", tmp_path / "nowhere", "--lab", tmp_path / "lab")
     assert done.exit_code == 2 and "nowhere" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("field", "section"),
+    [
+        ("tune.start_from", "family: hub, start_from: nowhere"),
+        ("tune.vision_encoder", "family: maemi, vision_encoder: nowhere"),
+        ("tune.language_model.folder", "family: llava, language_model: {folder: nowhere}"),
+    ],
+)
+def test_a_model_that_is_not_there_is_told_before_an_image_is_read(tmp_path, drawn, field, section):
+    lab = tmp_path / "lab"
+    run("init", lab)
+    (lab / "micrographia.yaml").write_text(f"tune: {{{section}}}\n", encoding="utf-8")
+    for words in (["run", drawn], ["tune"]):
+        done = run(*words, "--lab", lab)
+        assert done.exit_code == 1
+        problem = f"{field} is 'nowhere': there is no config.json in {lab / 'nowhere'}"
+        assert done.stderr == f"error: {problem}: name a model's folder\n"

@@ -3,12 +3,15 @@
 import json
 import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from micrographia import phantoms
 from micrographia.cli import app
+from micrographia.cli.ingest import divided
 from tests.micrographs.instruments import as_fei
 
 
@@ -61,3 +64,58 @@ def test_a_picture_that_cannot_be_drawn_is_named_with_the_reason(contradicting):
     assert done.exit_code == 0
     assert "they are drawn in" not in done.stderr
     assert "images of which that could not be drawn: 1 (probe.tif: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("each", "told"),
+    [
+        (2, "2 train, 0 validation, 2 test\nvalidation has no image: each class has at most 2 groups"),
+        (3, "2 train, 2 validation, 2 test\n"),
+    ],
+)
+def test_it_says_how_images_are_divided_and_why_a_part_is_empty(tmp_path, each, told):
+    """Two classes of as many specimens of one image."""
+    for seed in range(2 * each):
+        (folder := tmp_path / "images" / f"class {seed % 2}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(phantoms.draw("Powder", seed, (96, 96)).image).save(folder / f"{seed}.png")
+    run("init", tmp_path / "lab")
+    done = run("ingest", tmp_path / "images", "--lab", tmp_path / "lab", "--json")
+    assert f"divided into {told}" in done.stderr
+    (sizes,) = json.loads(done.stdout)["parts"]
+    assert (sizes["train"], sum(sizes.values())) == (2, 2 * each)
+
+
+@pytest.mark.parametrize(
+    ("parts", "groups", "told"),
+    [
+        (
+            [{"train": 4, "validation": 0}] * 2 + [{"train": 3, "validation": 1}],
+            2,
+            "in 2 of 3 folds: each class",
+        ),
+        ([{"train": 4, "validation": 0}], 5, "validation has no image: the table's column part"),
+    ],
+)
+def test_why_a_part_is_empty(parts, groups, told):
+    summary = SimpleNamespace(micrographs=4, parts=parts, most_groups=groups)
+    first, last = divided(summary)
+    assert first.startswith("divided into 4 train, 0 validation")
+    assert told in last
+
+
+def test_a_table_among_the_images_is_pointed_out_until_one_is_given(tmp_path, monkeypatch):
+    (images := tmp_path / "my images").mkdir()
+    Image.fromarray(phantoms.draw("Powder", 3, (96, 96)).image).save(images / "a.png")
+    (images / "labels.csv").write_text("file,label\na.png,Powder\n")
+    (images / "sizes.csv").write_text("Label,Area\n1,20\n")
+    run("init", tmp_path / "lab")
+    monkeypatch.chdir(tmp_path)
+    told = "labels.csv looks like a table of labels: give it with --table 'my images/labels.csv'\n"
+    done = run("ingest", "my images", "--lab", "lab", "--json")
+    assert told in done.stderr and done.stderr.count("looks like a table") == 1
+    assert json.loads(done.stdout)["tables"] == [str(images / "labels.csv")]
+    assert (
+        "looks like a table"
+        not in run("ingest", images, "--table", images / "labels.csv", "--lab", "lab").stderr
+    )
+    assert "looks like a table" not in run("ingest", images, "--lab", "lab").stderr

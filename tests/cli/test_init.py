@@ -1,12 +1,13 @@
 """`init` says what it made, and its next command can be pasted."""
 
+import re
 import shlex
 
 import pytest
 from typer.testing import CliRunner
 
 from micrographia.cli import app
-from micrographia.recipe import parse
+from micrographia.recipe import parse, shipped
 from micrographia.teach import questions
 
 
@@ -49,3 +50,8 @@ def test_a_file_is_refused_in_one_line(tmp_path):
     done = init(tmp_path / "lab")
     assert done.exit_code == 1
     assert done.stderr == f"error: {tmp_path / 'lab'} is a file: name a folder for the workspace\n"
+
+
+def test_help_names_every_recipe_there_is():
+    words = CliRunner().invoke(app, ["init", "--help"]).stdout.partition("to start from:")[2]
+    assert set(shipped()) <= set(re.findall(r"\w+", words))

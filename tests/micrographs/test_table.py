@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from micrographia.errors import RecipeError
-from micrographia.micrographs.table import COLUMNS, assign, read_table
+from micrographia.micrographs.table import COLUMNS, assign, names_files, read_table
 from micrographia.micrographs.walk import find_files
 
 FULL = {
@@ -195,3 +195,26 @@ def test_a_name_that_fits_two_files_is_refused_and_one_that_fits_none_is_listed(
 def test_two_rows_for_one_file_are_refused(tmp_path, images):
     with pytest.raises(RecipeError, match="two rows"):
         assign(read_table(table(tmp_path, "file,label\nb.png,Tips\ntwo/b.png,Tips\n")), images)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "looks_like_one"),
+    [
+        ("labels.csv", "file,label\n", True),
+        ("LABELS.CSV", '\ufefflabel; "file"\r\n', True),
+        ("labels.tsv", "label\tfile\n", True),
+        ("labels.jsonl", '{"label": "Tips", "file": "a.png"}\n', True),
+        ("sizes.csv", "Label,Area\n1,20\n", False),
+        ("sizes.csv", "profile,files\n1,20\n", False),
+        ("truth.jsonl", '{"image": "a.png"}\n', False),
+        ("notes.txt", "file,label\n", False),
+        ("empty.csv", "", False),
+    ],
+)
+def test_a_table_that_nobody_named_is_told_by_its_first_line(tmp_path, name, text, looks_like_one):
+    assert names_files(table(tmp_path, text, name)) == looks_like_one
+
+
+def test_bytes_that_are_no_text_are_no_table(tmp_path):
+    assert not names_files(table(tmp_path, "file,größe", "labels.csv", "latin-1"))
+    assert not names_files(tmp_path / "nowhere.csv")

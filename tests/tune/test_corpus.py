@@ -6,6 +6,7 @@ import pytest
 
 from micrographia.errors import PlanError
 from micrographia.recipe import TuneSection
+from micrographia.teach.generate import current_course
 from micrographia.tune.corpus import corpus_of
 from micrographia.workspace import open_workspace
 
@@ -64,5 +65,20 @@ def test_images_that_are_not_divided_yet_are_no_corpus(workspace, monkeypatch):
 def test_where_all_is_told_to_be_test_there_is_nothing_to_learn(workspace, monkeypatch):
     everyone = {m.id: "test" for m in workspace.catalog.micrographs()}
     monkeypatch.setattr(workspace.catalog, "parts", lambda fold=0: everyone)
-    with pytest.raises(PlanError, match=r"no image of the train part.*fewer to be test"):
+    with pytest.raises(PlanError, match=r"the train part has no image: .*fewer to be test"):
+        corpus_of(workspace, 0)
+
+
+def test_a_part_without_images_is_told_from_one_without_conversations(workspace, monkeypatch):
+    train, validation = ({m.id for m in workspace.catalog.micrographs(p)} for p in ("train", "validation"))
+    conversations = list(workspace.catalog.conversations(current_course(workspace)))
+    of_train = [c for c in conversations if c.micrographs[0] in train]
+    with monkeypatch.context() as untaught:
+        untaught.setattr(workspace.catalog, "conversations", lambda course: of_train)
+        with pytest.raises(PlanError, match="no image of the validation part has a conversation"):
+            corpus_of(workspace, 0)
+    parts = workspace.catalog.parts(0)
+    elsewhere = parts | dict.fromkeys(validation, "train")
+    monkeypatch.setattr(workspace.catalog, "parts", lambda fold=0: elsewhere)
+    with pytest.raises(PlanError, match=r"the validation part has no image: .*three at least"):
         corpus_of(workspace, 0)

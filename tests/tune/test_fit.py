@@ -161,6 +161,16 @@ def test_a_stage_that_is_over_is_not_trained_further(tmp_path, kind, undisturbed
     assert_same(again, undisturbed)
 
 
+@pytest.mark.parametrize("epochs", [1, EPOCHS])
+def test_the_last_note_is_that_of_the_last_evaluation(tmp_path, epochs):
+    _, make, batches = KINDS["labels"]
+    stage, progress = Stage("learning labels", IMAGES, 0.02), Counting()
+    order, plain = Order(range(IMAGES), epochs, 3), Plain(range(IMAGES, IMAGES + 4))
+    curve = fit(stage, make(), order, plain, batches, tmp_path, SINGLE, progress)
+    assert progress.tasks == {"learning labels": epochs}
+    assert progress.notes[-1] == f"validation {curve[-1]['eval_loss']:.3f}"
+
+
 def test_the_best_weights_are_kept_not_the_last(tmp_path):
     """Validation contradicts training: the less was learned the better."""
     pixels = noise(IMAGES + 4)

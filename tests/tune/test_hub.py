@@ -23,6 +23,8 @@ from micrographia.tune import hub
 from micrographia.tune.hub import laid_down
 from micrographia.tune.train import DEMONSTRATIONS, tune
 from micrographia.workspace import open_workspace
+from tests.assistant.test_voice import our_voice
+from tests.assistant.tiny import write_student
 from tests.students.hub_models import MODELS, chats
 from tests.tune.small import CLASSES, Counting
 from tests.tune.test_fit import Killed
@@ -180,6 +182,21 @@ def test_a_folder_without_a_model_is_refused_before_anything_is_done(taught, tmp
     lab = lab_with(taught, tmp_path / "lab", section("nowhere"))
     with pytest.raises(PlanError, match=r"tune\.start_from is 'nowhere'"):
         tune_in(lab)
+
+
+@pytest.mark.parametrize("family", ["mvaema", "maemi", "llava"])
+def test_a_student_of_our_own_is_no_model_to_start_from(taught, tmp_path, family):
+    folder = tmp_path / "ours"
+    if family == "mvaema":
+        write_student(folder)
+    else:
+        voice = our_voice(family, ["Fibres"])
+        voice.model.save_pretrained(folder)
+        voice.processor.save_pretrained(folder)
+    lab = lab_with(taught, tmp_path / "lab", section(folder))
+    with pytest.raises(PlanError, match=r"its processor .*: hub needs a chat model of the hub") as caught:
+        tune_in(lab)
+    assert caught.value.what.startswith(f"tune.start_from is '{folder}': ")
 
 
 def test_a_step_that_is_cut_into_parts_is_the_same_step(tuned, taught, tmp_path, monkeypatch):

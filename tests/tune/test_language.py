@@ -3,7 +3,14 @@ import torch
 from micrographia.engine import SILENT
 from micrographia.students.losses import IGNORED
 from micrographia.students.tokens import train_tokenizer
-from micrographia.tune.language import LanguageStage, Passage, learn_language, padded, small_language_model
+from micrographia.tune.language import (
+    LanguageStage,
+    Passage,
+    language_order,
+    learn_language,
+    padded,
+    small_language_model,
+)
 from micrographia.tune.precision import Precision
 
 WHAT, HOW = ("particles", "fibres"), ("small", "bright", "round")
@@ -21,6 +28,13 @@ def test_what_is_given_is_read_and_not_learned():
     assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 9, 0]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
     assert batch["labels"].tolist() == [[IGNORED, IGNORED, 7], [8, 9, IGNORED]]
+
+
+def test_texts_are_read_in_whole_passes_and_some_are_kept():
+    order = language_order(41, LanguageStage(steps=10, batch=8))
+    assert set(order.images) == set(range(41)) - {0, 20, 40}
+    assert order.epochs == 3  # 80 texts are more than two passes over 38
+    assert language_order(1, LanguageStage(steps=1)).images == [0]
 
 
 def test_it_learns_to_say_what_the_texts_say(tmp_path):

@@ -23,6 +23,10 @@ from micrographia.tune.plan import (
     word_order,
 )
 from micrographia.tune.precision import Precision
+from micrographia.tune.train import tune
+from micrographia.workspace import open_workspace
+from tests.tune.small import Counting
+from tests.tune.test_sighted import lab_with, section
 
 PRECISION = Precision(False, "bfloat16 is slower here")
 RECIPE = TuneSection(epochs=3, batch=4, labels=LabelsStage(epochs=5, batch=2))
@@ -40,11 +44,9 @@ MEMORY = Memory([], 2**30, accumulates=False)
 SCALED = Scaled("64 x 64 px, grey", 0.12, 0.64)
 
 
-def planned(parts=PARTS, texts=TEXTS, left_out=(), untaught=0, recipe=RECIPE, eye="labels", shown=""):
+def planned(parts=PARTS, texts=TEXTS, left_out=(), untaught=0, recipe=RECIPE, eye="labels", **more):
     samples = sample_tokens(texts, image_tokens=17)
-    return plan(
-        *(parts, untaught, SCALED, samples, left_out, 4000, recipe, eye, PRECISION, MEMORY), shown=shown
-    )
+    return plan(*(parts, untaught, SCALED, samples, left_out, 4000, recipe, eye, PRECISION, MEMORY), **more)
 
 
 def test_counts_are_those_of_the_data_and_the_recipe():
@@ -69,6 +71,27 @@ def test_scales_are_those_of_the_fields_along_both_sides():
     assert str(scaled) == "128 x 128 px, grey; scaled by 0.12 to 0.8, so that 10 px become 1.2 at worst"
     enlarged = str(squashed([micrograph(4, 4)], (1, 3, 8, 8)))
     assert enlarged == "8 x 8 px, colour; scaled by 2, so that 10 px become 20 at worst"
+
+
+def test_stages_between_the_eye_and_the_words_have_a_line_each():
+    made = planned(between={"language": 608, "projector": 60}).lines()
+    at = made.index("language     608 steps")
+    assert made[at + 1] == "projector    60 steps"
+    assert made[at - 1].startswith("eye  ") and made[at + 2].startswith("words  ")
+
+
+def test_the_steps_that_are_told_are_those_that_are_done(taught, tmp_path):
+    lab = lab_with(taught, tmp_path / "lab", section("llava", ", views: 1, low_rank: {method: none}"))
+    progress, said = Counting(), []
+    with open_workspace(lab) as workspace:
+        tune(workspace, progress=progress, say=said.append)
+    for stage, line in (
+        ("learning labels", "eye          labels first ({} steps), then frozen while words are learned"),
+        ("learning the language", "language     {} steps"),
+        ("learning to project", "projector    {} steps"),
+        ("learning words", "words        up to {} steps"),
+    ):
+        assert line.format(progress.tasks[stage]) in said
 
 
 def test_without_labels_the_eye_learns_with_the_words():

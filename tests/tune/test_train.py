@@ -45,11 +45,11 @@ def copy(tuned, tmp_path):
     return tmp_path / "lab"
 
 
-def tune_again(lab):
+def tune_again(lab, said=None):
     """What had to be done."""
     progress = Counting()
     with open_workspace(lab) as workspace:
-        tune(workspace, progress=progress)
+        tune(workspace, progress=progress, say=(said if said is not None else []).append)
     return set(progress.tasks)
 
 
@@ -177,7 +177,9 @@ def test_the_same_recipe_and_data_give_the_same_student(tuned, taught, tmp_path)
 
 def test_another_recipe_makes_another_student_in_its_place(tuned, copy):
     (copy / RECIPE_FILE).write_text(RECIPE + "  seed: 1\n", encoding="utf-8")
-    assert tune_again(copy) == LEARNING
+    said = []
+    assert tune_again(copy, said) == LEARNING
+    assert said[0] == "replaces     students/small, which another recipe made; another tune.name keeps both"
     assert students(copy) == ["small"]
     assert not same_weights(weights(copy), weights(tuned[0]))
 
@@ -189,7 +191,9 @@ def test_a_recipe_that_changes_nothing_for_the_student_changes_nothing(copy):
 
 def test_another_name_is_another_student(copy):
     (copy / RECIPE_FILE).write_text(RECIPE.replace("name: small", "name: other"), encoding="utf-8")
-    assert tune_again(copy) == LEARNING
+    said = []
+    assert tune_again(copy, said) == LEARNING
+    assert said and not any(line.startswith("replaces") for line in said)
     assert students(copy) == ["other", "small"]
     assert same_weights(weights(copy, "other"), weights(copy))
 
