@@ -17,6 +17,15 @@ def test_every_shipped_recipe_is_valid_and_says_who_it_is(name):
     assert parse(shipped_text(name), name).recipe == name
 
 
+@pytest.mark.parametrize(
+    ("name", "method", "rate"),
+    [("hub", "dyqlora_fa", 2e-4), ("hub", "full", 2e-5), ("llava", "full", 1e-3), ("llava", "lora", 0.03)],
+)
+def test_a_shipped_recipe_has_the_rate_of_its_method(name, method, rate):
+    text = shipped_text(name).replace("method: dyqlora_fa", f"method: {method}")
+    assert parse(text, name).tune.rate == rate
+
+
 def test_a_recipe_that_is_not_shipped():
     with pytest.raises(RecipeError, match=r"no recipe '\.\./secrets'.*mvaema"):
         shipped_text("../secrets")
