@@ -144,7 +144,7 @@ class TuneSection(Section):
     """mvaema: image and text encoders and a decoder, all trained from nothing; maemi: a language model given
     sight by gated cross-attention; llava: one for which a projector makes images part of the text; hub: a
     vision-language model that is there (Qwen3-VL, LLaVA). The language model of the last three is frozen and
-    adapted by low rank."""
+    adapted by low rank, unless low_rank.method is full."""
     start_from: str | None = None
     """Of hub, and needed there: the model's folder, seen from the workspace."""
     max_pixels: int | None = Field(default=None, ge=28 * 28)
@@ -165,7 +165,7 @@ class TuneSection(Section):
     category in maemi, llava and hub; with them it is examined on showing examples too."""
     too_large: Literal["refuse", "accumulate"] = "refuse"
     """What becomes of a step that memory does not hold. refuse: tuning says what would fit; accumulate: a
-    step of maemi or llava is taken in as many parts as it needs, with the same images in the same order."""
+    step of maemi, llava or hub is taken in as many parts as it needs, with the same images."""
     views: Literal[1, 4, 8] = 8
     """Ways to lay an image down while words are learned: 1 as it is, 4 turned, 8 turned and mirrored."""
     epochs: int | None = Field(default=None, ge=1)
@@ -173,7 +173,8 @@ class TuneSection(Section):
     batch: int = Field(default=16, ge=2)
     """Images a step."""
     texts_per_image: int = Field(default=8, ge=1)
-    """Question-answer pairs drawn for each image at each step; the image is encoded once for all of them."""
+    """Question-answer pairs drawn for each image at each step, at most; where they are fewer than its kinds
+    (category, caption, question), these take turns. It is encoded once for all of them, in hub for each."""
     learning_rate: float | None = Field(default=None, gt=0)
     """Highest rate; it falls along a cosine, and is halved when the validation loss stands still. Nothing:
     0.03 of Muon; of AdamW, which hub and low_rank.method full learn by, 0.0002, for full 0.00002, or 0.001

@@ -22,6 +22,15 @@ def test_every_shipped_recipe_shows_the_name_of_its_student(name):
     assert yaml.safe_load(shipped_text(name))["tune"]["name"] == Recipe().tune.name
 
 
+@pytest.mark.parametrize(
+    ("name", "method", "rate"),
+    [("hub", "dyqlora_fa", 2e-4), ("hub", "full", 2e-5), ("llava", "full", 1e-3), ("llava", "lora", 0.03)],
+)
+def test_a_shipped_recipe_has_the_rate_of_its_method(name, method, rate):
+    text = shipped_text(name).replace("method: dyqlora_fa", f"method: {method}")
+    assert parse(text, name).tune.rate == rate
+
+
 def test_a_recipe_that_is_not_shipped():
     with pytest.raises(RecipeError, match=r"no recipe '\.\./secrets'.*mvaema"):
         shipped_text("../secrets")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -21,7 +22,7 @@ from micrographia.tune.features import Sight
 from micrographia.tune.order import Draw
 
 ONE_OF_EACH = ("category", "caption")
-"""Tasks of which an image brings one text to every step."""
+"""Tasks of which an image brings one text to a step."""
 
 
 Words = TypeVar("Words", bound=Sequence[Any])
@@ -86,9 +87,8 @@ def _answers(conversation: Conversation, processor: Asks[Words]) -> tuple[Words 
 class TextBatches:
     """Draws to batches of MVaEMa.
 
-    Each image brings a category question and a caption, where it has them, and questions for the rest of
-    ``texts_per_image``; its caption is its text for ITC and ITM. The image is laid down in one of VIEWS
-    and is not cropped, so that what is said of it stays true.
+    Each image brings ``texts_per_image`` texts, as ``choose`` draws them; its caption is its text for ITC and
+    ITM. The image is laid down in one of VIEWS and is not cropped, so that what is said of it stays true.
     """
 
     def __init__(
@@ -110,7 +110,10 @@ class TextBatches:
         """What ``MVaEMaForConditionalGeneration.forward`` takes."""
         rows = [draw.image for draw in draws]
         views = [0 if draw.seed is None else int(draw.seed % self.views) for draw in draws]
-        chosen = [choose(self.texts[draw.image], draw, self.texts_per_image) for draw in draws]
+        chosen = [
+            choose(self.texts[draw.image], draw, self.texts_per_image, view)
+            for draw, view in zip(draws, views, strict=True)
+        ]
         batch: dict[str, Any] = {**self.sight(rows, views), **_language(chosen, views)}
         captions = [_first(self.texts[row], view) for row, view in zip(rows, views, strict=True)]
         if self.compare and all(captions):
@@ -119,13 +122,56 @@ class TextBatches:
         return batch
 
 
-def choose(texts: Mapping[str, list[Text[Words]]], draw: Draw, count: int) -> list[Text[Words]]:
-    """The texts of one image for one step: one of each kind there is one of, and questions for the rest."""
+def choose(texts: Mapping[str, list[Text[Words]]], draw: Draw, count: int, view: int) -> list[Text[Words]]:
+    """The texts of one image for one step: one of each kind there is one of, and questions for the rest.
+
+    Where ``count`` is less than its kinds, the draw decides which of them have a turn, of those that are true
+    in ``view``; in validation they go by the image.
+    """
     generator = np.random.default_rng(0 if draw.seed is None else draw.seed)
+    texts = _of_a_turn(texts, draw, count, view)
     single = [texts[task][generator.integers(len(texts[task]))] for task in ONE_OF_EACH if texts.get(task)]
     many = texts.get("vqa", [])
     rest = min(max(count - len(single), 0), len(many))
     return single + [many[i] for i in generator.choice(len(many), rest, replace=False)] if many else single
+
+
+def longest_drawn(
+    texts: Mapping[str, list[Text[Words]]], count: int, length: Callable[[Text[Words]], int]
+) -> list[list[Text[Words]]]:
+    """The texts of one image where its longest are drawn, in every view as long as in their longest: for each
+    of the turns that its kinds may have."""
+    every = {
+        task: sorted((_at_its_longest(text, length) for text in some), key=length, reverse=True)
+        for task, some in texts.items()
+    }
+    drawn: list[list[Text[Words]]] = []
+    for turn in _turns(every, count):
+        single = [every[task][0] for task in ONE_OF_EACH if task in turn]
+        rest = max(count - len(single), 0) if "vqa" in turn else 0
+        drawn.append([*single, *every.get("vqa", [])[:rest]])
+    return drawn
+
+
+def _of_a_turn(
+    texts: Mapping[str, list[Text[Words]]], draw: Draw, count: int, view: int
+) -> Mapping[str, list[Text[Words]]]:
+    if count >= sum(map(bool, texts.values())):
+        return texts
+    told = {task: [text for text in some if text.answer(view) is not None] for task, some in texts.items()}
+    turns = _turns(told, count)
+    turn = draw.image if draw.seed is None else np.random.default_rng((draw.seed, 2)).integers(len(turns))
+    return {task: told[task] for task in turns[turn % len(turns)]}
+
+
+def _turns(texts: Mapping[str, Sequence[Text[Words]]], count: int) -> list[tuple[str, ...]]:
+    """The kinds that ``count`` texts of one image may be of, where not all can have a turn at once."""
+    kinds = sorted(task for task, some in texts.items() if some)
+    return list(combinations(kinds, min(count, len(kinds))))
+
+
+def _at_its_longest(text: Text[Words], length: Callable[[Text[Words]], int]) -> Text[Words]:
+    return max((replace(text, answers=(answer,)) for answer in text.answers if answer), key=length)
 
 
 def _language(chosen: Sequence[Sequence[Text[list[int]]]], views: Sequence[int]) -> dict[str, Tensor]:

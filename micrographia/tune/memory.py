@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,11 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from micrographia.errors import PlanError
+from micrographia.recipe import TuneSection
 from micrographia.tune.muon import Optimizer, moment_bytes
 from micrographia.tune.precision import Precision
 from micrographia.tune.processes import are_sharding, count
 
 Model = TypeVar("Model", bound=nn.Module)
+Row = TypeVar("Row")
 Batches = Callable[[int], Mapping[str, Any]]
 """So many rows as long as the longest, as the model takes them."""
 
@@ -26,6 +28,13 @@ SPARED = 0.1
 
 FEWEST_IMAGES = 2
 """Images of a step that the recipe allows."""
+
+LEAST = {"texts_per_image": 1, "demonstrations": 0}
+"""Where a field of the recipe cannot be lowered; the others can."""
+
+PARTS = 4
+"""Parts into which the largest step of words is cut: rows of like length need little padding, and fewer would
+be kept at once; more are no quicker."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +50,50 @@ class Step:
     """That are held at once, at most, by all processes."""
     longest: int | None = None
     """Tokens of a row, where a step can be cut into parts between its rows."""
+    shorter: Sequence[str] = ()
+    """What can be done in the recipe so that rows become shorter."""
+    fewer: Sequence[str] = ()
+    """What can be done so that they become fewer."""
     shared: bool = True
     """Whether several processes share the rows."""
     optimizer: Optimizer = "muon"
+
+    @property
+    def room(self) -> int | None:
+        """Tokens of a part of the step; None where it is taken whole, as by several processes: all would need
+        as many parts."""
+        return None if self.longest is None or count() > 1 else self.rows * self.longest
+
+
+def words_step(
+    recipe: TuneSection,
+    largest: Iterable[Sequence[Row]],
+    length: Callable[[Row], int],
+    shorter: Sequence[str],
+    fewer: Sequence[str] = (),
+) -> tuple[Step, Row]:
+    """The largest step of learning words, and its longest row. ``largest`` are rows that an image brings to
+    one step, of every image the most and the longest; ``shorter`` and ``fewer`` are fields of the recipe."""
+    images = list(largest)
+    longest = max((row for rows in images for row in rows), key=length)
+    rows = recipe.batch * max(map(len, images))
+    at_once = -(-rows // (PARTS if count() == 1 else 1))
+    step = Step(
+        *("learning words", "tune.batch", recipe.batch, at_once, length(longest)),
+        *(_lower(recipe, shorter), _lower(recipe, fewer)),
+        optimizer=recipe.optimizer,
+    )
+    return step, longest
+
+
+def _lower(recipe: TuneSection, fields: Sequence[str]) -> list[str]:
+    """What can be done to fields, without those that are as low as they go."""
+    values = {name: getattr(recipe, name) for name in fields}
+    return [
+        f"set tune.{name}" if value is None else f"lower tune.{name} from {value}"
+        for name, value in values.items()
+        if value is None or value > LEAST.get(name, 0)
+    ]
 
 
 @dataclass(frozen=True)
@@ -132,27 +182,29 @@ class Memory:
     def require(self) -> None:
         """Raises PlanError where a stage fits neither whole nor, where that is asked for, in parts."""
         for stage in self.too_large:
-            rows = stage.rows_within(self.there or 0)
+            there = self.there or 0
             in_parts = self.accumulates and stage.step.longest is not None and count() == 1
-            if not (rows and in_parts):
+            if not (stage.rows_within(there) and in_parts):
                 raise PlanError(
-                    f"{mebibytes(self.there or 0)} of memory are free, and it takes {stage}",
-                    _remedy(stage, rows, self.accumulates),
+                    f"{mebibytes(there)} of memory are free, and it takes {stage}",
+                    _remedy(stage, there, self.accumulates),
                 )
 
 
-def _remedy(stage: Footprint, rows: int, accumulates: bool) -> str:
-    step, ways = stage.step, []
+def _remedy(stage: Footprint, there: int, accumulates: bool) -> str:
+    step, rows = stage.step, stage.rows_within(there)
+    larger = "choose a smaller model or a larger machine"
+    if not rows:
+        return ", or ".join([*(step.shorter if there > stage.standing + stage.kept_always else ()), larger])
     images = rows * step.images // stage.rows
-    if images >= FEWEST_IMAGES:
-        ways.append(f"set {step.field} to {images}, from {step.images}")
+    ways = [f"set {step.field} to {images}, from {step.images}"] if images >= FEWEST_IMAGES else []
+    ways += [*step.fewer, *step.shorter]
     if step.longest is not None:
-        ways.append("lower tune.texts_per_image or tune.demonstrations")
-        ways.append("start more processes" if accumulates else "set tune.too_large to accumulate")
-    if not rows or not ways:
-        return "choose a smaller model or a larger machine"
+        more = accumulates or count() > 1  # several processes do not cut their steps
+        ways.append("start more processes" if more else "set tune.too_large to accumulate")
     whole = step.longest is None and accumulates
-    return ", or ".join(ways) + whole * "; its steps cannot be cut, since a loss or a norm is over all images"
+    told = ", or ".join(ways or [larger])
+    return told + whole * "; its steps cannot be cut, since a loss or a norm is over all images"
 
 
 def footprint(

@@ -82,7 +82,7 @@ def _footprint(
     if run.labels_first:
         learner.vision.requires_grad_(False)
         sight = blank
-    most = max(len(choose(image, Draw(0, None), recipe.texts_per_image)) for image in texts)
+    most = max(len(choose(image, Draw(0, None), recipe.texts_per_image, 0)) for image in texts)
     longest = max(
         (text for image in texts for some in image.values() for text in some), key=lambda text: text.length
     )

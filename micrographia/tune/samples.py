@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,9 +14,11 @@ from torch.nn.utils.rnn import pad_sequence
 from micrographia.recipe import TuneSection
 from micrographia.students.losses import IGNORED
 from micrographia.students.prompts import MAEMIProcessor
-from micrographia.tune.collate import ONE_OF_EACH, Text, Texts, choose
+from micrographia.tune.collate import Text, Texts, choose, longest_drawn
 from micrographia.tune.features import Sight
 from micrographia.tune.order import Draw
+
+Row = TypeVar("Row")
 
 Seen = tuple[int, int]
 """An image, by its row, in one of VIEWS."""
@@ -64,22 +66,25 @@ def batch_of(samples: Sequence[Sample], sight: Sight) -> dict[str, Any]:
     return batch
 
 
-def in_parts(samples: Sequence[Sample], sight: Sight, room: int) -> dict[str, Any]:
-    """``batch_of`` cut into ``parts`` of at most ``room`` tokens, padding among them, rows of like length
-    together; a longer row is a part by itself. ``input_ids`` and ``labels`` are those of all rows.
+def in_parts(
+    rows: Sequence[Row],
+    length: Callable[[Row], int],
+    room: int,
+    batch: Callable[[Sequence[Row]], Mapping[str, Any]],
+) -> dict[str, Any]:
+    """``rows`` cut into ``parts`` of at most ``room`` tokens, padding among them, rows of like ``length``
+    together; a longer row is a part by itself. ``input_ids`` and ``labels`` (1, n) are those of all parts.
 
     ``fit`` takes the parts one after the other.
     """
-    parts: list[list[Sample]] = [[]]
-    for sample in sorted(samples, key=lambda sample: sample.length):
-        if parts[-1] and (len(parts[-1]) + 1) * sample.length > room:
-            parts.append([])
-        parts[-1].append(sample)
-    return {
-        "input_ids": _padded([_ids(sample) for sample in samples], 0),
-        "labels": _padded([_labels(sample) for sample in samples], IGNORED),
-        "parts": [batch_of(part, sight) for part in parts],
-    }
+    cut: list[list[Row]] = [[]]
+    for row in sorted(rows, key=length):
+        if cut[-1] and (len(cut[-1]) + 1) * length(row) > room:
+            cut.append([])
+        cut[-1].append(row)
+    parts = [batch(some) for some in cut]
+    whole = {name: torch.cat([p[name].flatten() for p in parts])[None] for name in ("input_ids", "labels")}
+    return {**whole, "parts": parts}
 
 
 def may_attend(numbers: Tensor) -> Tensor:
@@ -142,26 +147,24 @@ class SightedBatches:
     def __call__(self, draws: Sequence[Draw]) -> dict[str, Any]:
         """What ``forward`` takes."""
         samples = [sample for draw in draws for sample in self.samples(draw)]
-        return (
-            batch_of(samples, self.sight) if self.room is None else in_parts(samples, self.sight, self.room)
+        if self.room is None:
+            return batch_of(samples, self.sight)
+        return in_parts(
+            samples, lambda sample: sample.length, self.room, lambda some: batch_of(some, self.sight)
         )
 
     def samples(self, draw: Draw) -> list[Sample]:
         """The rows of one image."""
         view = 0 if draw.seed is None else draw.seed % self.recipe.views
-        chosen = choose(self.texts[draw.image], draw, self.recipe.texts_per_image)
+        chosen = choose(self.texts[draw.image], draw, self.recipe.texts_per_image, view)
         return self._rows((draw.image, view), chosen, shows=shows(draw))
 
-    def largest(self, image: int) -> list[Sample]:
-        """The rows of an image where its longest texts are drawn, and it is shown others."""
-        every = {
-            task: sorted(map(_at_its_longest, texts), key=lambda text: text.length, reverse=True)
-            for task, texts in self.texts[image].items()
-            if texts
-        }
-        single = [every[task][0] for task in ONE_OF_EACH if task in every]
-        rest = max(self.recipe.texts_per_image - len(single), 0)
-        return self._rows((image, 0), [*single, *every.get("vqa", [])[:rest]], shows=True)
+    def largest(self, image: int) -> list[list[Sample]]:
+        """The rows of an image where its longest texts are drawn, and it is shown others: for each of the
+        turns that its kinds of text may have."""
+        count = self.recipe.texts_per_image
+        drawn = longest_drawn(self.texts[image], count, lambda text: text.length)
+        return [self._rows((image, 0), texts, shows=True) for texts in drawn]
 
     def _rows(self, seen: Seen, chosen: Sequence[Text[list[int]]], shows: bool) -> list[Sample]:
         told = [text for text in chosen if text.answer(seen[1])]
@@ -196,11 +199,6 @@ class SightedBatches:
 
     def _fits(self, sample: Sample) -> bool:
         return self.longest is None or sample.length <= self.longest
-
-
-def _at_its_longest(text: Text[list[int]]) -> Text[list[int]]:
-    """With the longest of its answers in every view."""
-    return replace(text, answers=(max((answer or [] for answer in text.answers), key=len),))
 
 
 def shows(draw: Draw) -> bool:

@@ -26,7 +26,7 @@ from micrographia.tune.demonstrations import in_words, likest, shown_and_asked
 from micrographia.tune.features import BlankSight, FeatureSight, look, look_once
 from micrographia.tune.fit import Curve, Stage, fit
 from micrographia.tune.language import LanguageStage, Passage, language_order, learn_language
-from micrographia.tune.memory import Footprint, Memory, Step, footprint, light_copy, usable
+from micrographia.tune.memory import Footprint, Memory, footprint, light_copy, usable, words_step
 from micrographia.tune.order import Order, Plain
 from micrographia.tune.parts import Eye, Language, eye_of, language_of
 from micrographia.tune.plan import epochs_of, plan, sample_tokens, squashed, with_texts, word_order
@@ -42,10 +42,6 @@ SMALL = {
 """Of the blocks of a small language model; those of a large one stand in ``MAEMIConfig``."""
 
 PROJECTOR_STEPS = 60
-
-PARTS = 4
-"""Parts into which the largest step is cut: rows of like length need little padding, and fewer would be kept
-at once; more are no quicker."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +131,7 @@ def _tune(run: Run, join: Callable[[Eye, Language], Joined]) -> Made:
     shown = _demonstrations(run, turns, sight, pool, asked)
     batches = SightedBatches(
         *(sight, texts, run.recipe, joined.processor, joined.together, shown),
-        *(language.positions, memory.room or _room(memory.stages[-1].step)),
+        *(language.positions, memory.room or memory.stages[-1].step.room),
     )
     curve = _learn_sight(run, joined.model, batches, parts)
     lines = "\n".join(planned.lines())
@@ -213,7 +209,7 @@ def longest_shown(turns: Mapping[int, list[int]], asked: Sequence[int], count: i
 def _fitting(trial: SightedBatches, asked: Sequence[int]) -> list[int]:
     """How many demonstrations fit before the questions of each row."""
     return [
-        max(len(sample.images) for sample in trial.largest(row)) - 1
+        max(len(sample.images) for rows in trial.largest(row) for sample in rows) - 1
         for row in asked
         if trial.texts[row].get("category")
     ]
@@ -224,12 +220,11 @@ def _footprints(
 ) -> list[Footprint]:
     """Of all stages whose batch the recipe sets, tried on copies that share the model's weights."""
     recipe = run.recipe
-    largest = [trial.largest(row) for row in train]
-    longest = max((sample for rows in largest for sample in rows), key=lambda sample: sample.length)
-    rows = -(-recipe.batch * max(map(len, largest)) // (PARTS if processes.count() == 1 else 1))
-    words = Step(
-        "learning words", "tune.batch", recipe.batch, rows, longest.length, optimizer=recipe.optimizer
-    )
+    largest = (rows for row in train for rows in trial.largest(row))
+    shorter, fewer = ["demonstrations"], ["texts_per_image"]
+    if joined.together:
+        shorter, fewer = [*shorter, *fewer], []
+    words, longest = words_step(recipe, largest, lambda sample: sample.length, shorter, fewer)
 
     def batches(count: int) -> dict[str, Any]:
         return batch_of([longest] * count, trial.sight)
@@ -243,11 +238,6 @@ def _footprints(
             stages.append(footprint(project, learner, batches, run.precision))
         learner = adapted(learner, recipe.low_rank, recipe.seed)
         return [*stages, footprint(words, learner, batches, run.precision)]
-
-
-def _room(step: Step) -> int | None:
-    """Tokens of a part of a step. Several processes do not cut theirs: all need as many parts."""
-    return step.rows * (step.longest or 0) if processes.count() == 1 else None
 
 
 def _demonstrations(

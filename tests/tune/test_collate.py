@@ -11,7 +11,7 @@ from micrographia.students.views import VIEWS
 from micrographia.teach.claims import read_claims
 from micrographia.teach.generate import current_course
 from micrographia.teach.levels import DIRECTIONS, direction_at, turned_angle
-from micrographia.tune.collate import Text, TextBatches, texts_by_micrograph
+from micrographia.tune.collate import Text, TextBatches, choose, texts_by_micrograph
 from micrographia.tune.features import PixelSight, laid_down
 from micrographia.tune.order import Draw
 from micrographia.workspace import open_workspace
@@ -157,3 +157,45 @@ def test_an_answer_that_cannot_be_kept_true_is_left_out_of_that_view():
     batch = batches([{"vqa": [fixed, turning]}] * 2)
     assert sorted(a for _, a, _ in rows_of(batch([Draw(0, 8)]))) == [[11, EOS], [13, EOS]]
     assert [a for _, a, _ in rows_of(batch([Draw(0, 1)]))] == [[11, EOS]]
+
+
+def told(category=0, caption=0, vqa=0, answers=("yes",)):
+    """So many texts of each kind, numbered."""
+    counts = {"category": category, "caption": caption, "vqa": vqa}
+    return {task: [Text(task, f"{task} {i}", answers) for i in range(n)] for task, n in counts.items()}
+
+
+@pytest.mark.parametrize(
+    ("texts", "seed", "count", "expected"),
+    [
+        (told(2, 3, 6), 0, 5, ["category 1", "caption 1", "vqa 1", "vqa 5", "vqa 2"]),
+        (told(2, 3, 6), 7919, 3, ["category 0", "caption 1", "vqa 3"]),
+        (told(2, 3, 6), None, 3, ["category 1", "caption 1", "vqa 3"]),
+        (told(vqa=6), 7, 2, ["vqa 4", "vqa 3"]),
+    ],
+)
+def test_where_all_kinds_have_a_turn_a_seed_has_the_texts_that_results_rest_on(texts, seed, count, expected):
+    assert [text.question for text in choose(texts, Draw(4, seed), count, 0)] == expected
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_where_texts_are_few_every_kind_has_its_turn_and_there_are_no_more(count):
+    texts = told(category=1, caption=2, vqa=5)
+    kinds = []
+    for seed in range(12):
+        chosen = choose(texts, Draw(0, seed), count, 0)
+        assert chosen == choose(texts, Draw(0, seed), count, 0)
+        assert len({text.task for text in chosen}) == len(chosen) == count
+        kinds += [text.task for text in chosen]
+    assert {kinds.count(task) >= 2 for task in texts} == {True}
+    plain = [choose(texts, Draw(image, None), count, 0) for image in range(3)]
+    assert plain == [choose(texts, Draw(image, None), count, 0) for image in range(3)]
+    assert {text.task for chosen in plain for text in chosen} == set(texts)
+
+
+def test_a_kind_that_is_not_true_in_a_view_leaves_its_turn_to_another():
+    turning = told(vqa=1, answers=("left", None, None, None, None, None, None, None))
+    texts = {**told(category=1), "vqa": turning["vqa"]}
+    turns = [[choose(texts, Draw(0, seed), 1, view)[0].task for seed in range(8)] for view in (0, 1)]
+    assert set(turns[0]) == {"category", "vqa"} and set(turns[1]) == {"category"}
+    assert choose(told(), Draw(0, 0), 1, 0) == choose(turning, Draw(0, 0), 0, 1) == []

@@ -18,15 +18,20 @@ from micrographia.evaluate.few_shot import SHOWN
 from micrographia.evaluate.run import evaluate
 from micrographia.recipe import parse
 from micrographia.students.chat import ChatProcessor
+from micrographia.students.chat_template import Exchange
+from micrographia.students.prompts import IMAGE
 from micrographia.students.views import VIEWS
-from micrographia.tune import hub
-from micrographia.tune.hub import laid_down
+from micrographia.teach.lexicon import class_words
+from micrographia.tune import chats, hub, memory
+from micrographia.tune.chats import laid_down
+from micrographia.tune.corpus import corpus_of
 from micrographia.tune.train import DEMONSTRATIONS, tune
+from micrographia.workspace import RECIPE as RECIPE_FILE
 from micrographia.workspace import open_workspace
 from tests.assistant.test_voice import our_voice
 from tests.assistant.tiny import write_student
-from tests.students.hub_models import MODELS, chats
-from tests.tune.small import CLASSES, Counting
+from tests.students.hub_models import MODELS, PROCESSORS
+from tests.tune.small import CLASSES, RECIPE, Counting
 from tests.tune.test_fit import Killed
 from tests.tune.test_sighted import images_of, lab_with
 
@@ -38,7 +43,7 @@ def given_model(request, tmp_path_factory):
     model.generation_config.max_new_tokens = 16
     model.generation_config.repetition_penalty = 1.05
     model.save_pretrained(folder)
-    chats(request.param).save_pretrained(folder)
+    ChatProcessor(PROCESSORS[request.param]()).save_pretrained(folder)
     return folder
 
 
@@ -199,23 +204,54 @@ def test_a_student_of_our_own_is_no_model_to_start_from(taught, tmp_path, family
     assert caught.value.what.startswith(f"tune.start_from is '{folder}': ")
 
 
-def test_a_step_that_is_cut_into_parts_is_the_same_step(tuned, taught, tmp_path, monkeypatch):
-    _, folder, given_model, _ = tuned
-    sizes = []
-    batch = hub.ChatBatches.batch
+def test_a_step_that_is_cut_into_parts_is_the_same_step(taught, given_model, tmp_path, monkeypatch):
+    recipe = section(given_model, ", low_rank: {dropout: 0}").replace("batch: 8", "batch: 4")
+    parts = []
+    in_parts = chats.in_parts
 
-    def noting(self, rows):
-        sizes.append(len(rows))
-        return batch(self, rows)
+    def noting(*given):
+        step = in_parts(*given)
+        parts.append(len(step["parts"]))
+        return step
 
-    monkeypatch.setattr(hub.Memory, "room", 1)
-    monkeypatch.setattr(hub.Footprint, "rows_within", lambda self, there: 3)
-    monkeypatch.setattr(hub.ChatBatches, "batch", noting)
-    again, _ = tune_in(lab_with(taught, tmp_path / "lab", section(given_model, ", too_large: accumulate")))
-    assert max(sizes) == 3
-    whole, cut = (Assistant.load(one).card.curve for one in (folder, again))
-    for ours, theirs in zip(cut, whole, strict=True):
-        assert ours == pytest.approx(theirs, rel=1e-3)
+    monkeypatch.setattr(chats, "in_parts", noting)
+    cut, _ = tune_in(lab_with(taught, tmp_path / "cut", recipe))
+    assert max(parts) > 1
+    parts.clear()
+    monkeypatch.setattr(memory.Step, "room", None)
+    whole, _ = tune_in(lab_with(taught, tmp_path / "whole", recipe))
+    assert parts == []
+    for ours, theirs in zip(*(Assistant.load(one).card.curve for one in (cut, whole)), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+def test_the_plan_says_where_fewer_examples_fit_than_are_wanted(taught, given_model, tmp_path):
+    lab, said = lab_with(taught, tmp_path / "lab", ""), []
+    processor = ChatProcessor.from_pretrained(given_model)
+    with open_workspace(lab) as workspace:
+        corpus = corpus_of(workspace, 0)
+    label = max(map(class_words, CLASSES), key=lambda one: len(processor.answer(one)))
+    example = [Exchange([IMAGE, corpus.commonest_prompt("category", "short")], label)]
+    asked = [[Exchange([IMAGE, c.prompt], c.answer)] for c in corpus.conversations if c.task == "category"]
+    longest = max(processor.tokens(example + row, [(96, 96)] * 2).total for row in asked)
+    recipe = section(given_model, f", longest: {longest}").replace("demonstrations: 1", "demonstrations: 2")
+    (lab / RECIPE_FILE).write_text(RECIPE[: RECIPE.index("tune:")] + recipe, encoding="utf-8")
+    tune_in(lab, said)
+    (line,) = (line for line in said if line.startswith("shown"))
+    assert line.endswith("; 1 where texts are long, the least like are left out")
+
+
+def test_what_does_not_fit_is_refused_with_what_makes_rows_shorter(
+    taught, given_model, tmp_path, monkeypatch
+):
+    recipe = section(given_model).replace("texts_per_image: 2, demonstrations: 1", "texts_per_image: 1")
+    monkeypatch.setattr(memory, "_available", lambda: 2**20)
+    with pytest.raises(PlanError, match=r"it takes learning words") as refused:
+        tune_in(lab_with(taught, tmp_path / "lab", recipe))
+    assert "set tune.longest" in refused.value.remedy
+    assert "texts_per_image" not in refused.value.remedy and "demonstrations" not in refused.value.remedy
+    scaled = "qwen" in type(ChatProcessor.from_pretrained(given_model).processor).__name__.lower()
+    assert ("set tune.max_pixels" in refused.value.remedy) == scaled  # LLaVA's images are all of one size
 
 
 def test_no_room_for_a_question_is_refused_before_anything_is_done(taught, given_model, tmp_path):

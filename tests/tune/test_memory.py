@@ -9,9 +9,19 @@ from torch import nn
 from micrographia.adapt.lean_loss import without_logits
 from micrographia.adapt.methods import adapted
 from micrographia.errors import PlanError
-from micrographia.recipe import LowRankSection
+from micrographia.recipe import LowRankSection, TuneSection
 from micrographia.tune import memory
-from micrographia.tune.memory import Footprint, Memory, Step, footprint, kept_bytes, light_copy, usable
+from micrographia.tune.memory import (
+    PARTS,
+    Footprint,
+    Memory,
+    Step,
+    footprint,
+    kept_bytes,
+    light_copy,
+    usable,
+    words_step,
+)
 from micrographia.tune.muon import Muon, moment_bytes
 from micrographia.tune.precision import Precision
 from tests.students.languages import language_model
@@ -110,6 +120,51 @@ def test_a_step_whose_images_are_compared_is_never_cut():
     whole = dataclasses.replace(STAGE, step=dataclasses.replace(STEP, longest=None))
     with pytest.raises(PlanError, match=r"set tune.batch to 7, from 8; its steps cannot be cut"):
         Memory([whole], 599, accumulates=True).require()
+
+
+def named(stage, there, accumulates=False):
+    with pytest.raises(PlanError) as refused:
+        Memory([stage], there, accumulates).require()
+    return refused.value.remedy
+
+
+def with_fields(**fields):
+    recipe = TuneSection(family="hub", start_from="model", batch=8, **fields)
+    step, _ = words_step(recipe, [["ab"], ["abc", "a"]], len, SHORTER, FEWER)
+    return dataclasses.replace(STAGE, step=step)
+
+
+SHORTER, FEWER = ("demonstrations", "max_pixels", "longest"), ("texts_per_image",)
+
+
+def test_the_largest_step_has_the_most_rows_and_the_longest():
+    recipe = TuneSection(batch=8)
+    step, longest = words_step(recipe, [["ab"], ["abc", "a"]], len, (), ())
+    assert (longest, step.longest, step.rows, step.images) == ("abc", 3, 2 * 8 // PARTS, 8)
+    assert step.room == 2 * 8 // PARTS * 3
+
+
+def test_what_makes_rows_fewer_or_shorter_is_named_with_what_it_is():
+    told = named(with_fields(texts_per_image=3, demonstrations=2, longest=900), 250)
+    for way in (
+        *("set tune.batch to 4, from 8", "lower tune.texts_per_image from 3"),
+        *("lower tune.demonstrations from 2", "set tune.max_pixels", "lower tune.longest from 900"),
+    ):
+        assert way in told
+    told = named(with_fields(texts_per_image=1, demonstrations=0), 250)
+    assert "texts_per_image" not in told and "demonstrations" not in told
+
+
+def test_where_not_one_row_fits_only_what_makes_it_shorter_is_named():
+    told = named(with_fields(texts_per_image=3, max_pixels=5000), 224, accumulates=True)
+    assert told.startswith("lower tune.max_pixels from 5000, or set tune.longest, or choose a smaller model")
+    assert named(with_fields(), 199) == "choose a smaller model or a larger machine"
+
+
+def test_several_processes_are_not_told_to_cut_their_steps(monkeypatch):
+    monkeypatch.setattr(memory, "count", lambda: 2)
+    assert with_fields().step.room is None
+    assert "start more processes" in named(with_fields(), 250)
 
 
 def test_what_there_is_holds_the_model_and_is_less_than_the_machine_has(monkeypatch):
