@@ -29,7 +29,7 @@ from micrographia.tune.order import Plain
 from micrographia.tune.parts import UNREADABLE, folder_of, refused, whole_model
 from micrographia.tune.plan import Scaled, field_size, plan, with_texts, word_order
 from micrographia.tune.processes import are_sharding, device, is_first
-from micrographia.tune.run import ADAPTER, Made, Run
+from micrographia.tune.run import ADAPTER, ROOM, Made, Run
 
 LONGEST_ANSWER = 256
 """Tokens, where the model's own settings name no limit."""
@@ -66,7 +66,7 @@ def tune_hub(run: Run) -> Made:
     shown: dict[int, list[int]] = {}
     if asked:
         shown = likest(run, _placed(run, model, chats, sorted({*pool, *asked})), pool, asked)
-    batches = ChatBatches(run, counted, texts, shown, memory.room or memory.stages[0].step.room)
+    batches = ChatBatches(run, counted, texts, shown, memory.room_once(run.folder / ROOM))
     curve = _learn(run, model, batches, parts)
     return Made(model, chats, parts, "\n".join(planned.lines()), [], curve, shown)
 

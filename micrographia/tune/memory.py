@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -173,6 +173,25 @@ class Memory:
             return None
         cut = [stage for stage in self.too_large if stage.step.longest is not None]
         return min((stage.rows_within(self.there) * (stage.step.longest or 0) for stage in cut), default=None)
+
+    def room_once(self, path: Path) -> int | None:
+        """Tokens of a part of the last stage's steps; None where they are taken whole. The choice is kept in
+        ``path``: a training that goes on after a kill draws dropout for the parts in which it began, unless
+        they do not fit what is free now even without the tenth that is spared."""
+        room = self.room or self.stages[-1].step.room
+        if room is None:
+            return None
+        kept = int(path.read_text(encoding="utf-8")) if path.exists() else None
+        if kept is not None and kept <= (replace(self, there=self._all_there).room or kept):
+            return kept
+        draft = path.with_suffix(".part")
+        draft.write_text(str(room), encoding="utf-8")
+        draft.replace(path)
+        return room
+
+    @property
+    def _all_there(self) -> int | None:
+        return None if self.there is None else int(self.there / (1 - SPARED))
 
     @property
     def too_large(self) -> list[Footprint]:

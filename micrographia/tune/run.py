@@ -37,6 +37,8 @@ from micrographia.tune.precision import Precision, choose_once
 from micrographia.workspace import Workspace
 
 VOCABULARY = 2000
+ROOM = "room"
+"""File of a training: how large the parts of its steps are."""
 ADAPTER = "adapter"
 """Folder beside a student's weights: the adapters that became part of them, so that they can be exported."""
 

@@ -30,7 +30,7 @@ from micrographia.tune.memory import Footprint, Memory, footprint, light_copy, u
 from micrographia.tune.order import Order, Plain
 from micrographia.tune.parts import Eye, Language, eye_of, language_of
 from micrographia.tune.plan import epochs_of, plan, sample_tokens, squashed, with_texts, word_order
-from micrographia.tune.run import ADAPTER, Made, Run
+from micrographia.tune.run import ADAPTER, ROOM, Made, Run
 from micrographia.tune.samples import NO_DEMONSTRATIONS, Demonstrations, SightedBatches, batch_of
 
 SMALL = {
@@ -131,7 +131,7 @@ def _tune(run: Run, join: Callable[[Eye, Language], Joined]) -> Made:
     shown = _demonstrations(run, turns, sight, pool, asked)
     batches = SightedBatches(
         *(sight, texts, run.recipe, joined.processor, joined.together, shown),
-        *(language.positions, memory.room or memory.stages[-1].step.room),
+        *(language.positions, memory.room_once(run.folder / ROOM)),
     )
     curve = _learn_sight(run, joined.model, batches, parts)
     lines = "\n".join(planned.lines())

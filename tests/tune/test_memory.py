@@ -116,6 +116,17 @@ def test_where_that_is_asked_for_it_is_cut_into_what_fits():
     assert "parts of at most 180 tokens" in found.lines()[0]
 
 
+def test_a_training_that_goes_on_keeps_the_parts_it_began_with_while_they_fit(tmp_path):
+    def room(there):
+        return Memory([STAGE], there, accumulates=True).room_once(tmp_path / "room")
+
+    assert room(520) == 12 * 12  # 12 rows fit, of 12 tokens
+    assert room(1000) == 12 * 12
+    assert room(480) == 12 * 12  # 13 of 533 bytes, without the tenth that is spared
+    assert room(400) == 8 * 12
+    assert room(520) == 8 * 12
+
+
 def test_a_step_whose_images_are_compared_is_never_cut():
     whole = dataclasses.replace(STAGE, step=dataclasses.replace(STEP, longest=None))
     with pytest.raises(PlanError, match=r"set tune.batch to 7, from 8; its steps cannot be cut"):
