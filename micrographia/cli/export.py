@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from micrographia.cli.ask import Student
-from micrographia.cli.console import HERE, AsJson, Lab, Quiet, at_work, say, show_json
+from micrographia.cli.console import HERE, AsJson, Lab, Quiet, at_work, say, show_json, with_lab
+from micrographia.cli.status import outdated
 
 
 def export(
@@ -40,6 +41,8 @@ def export(
     from micrographia.assistant.export import export
 
     with at_work(lab, quiet) as (workspace, progress):
+        if not (quiet or student) and (reason := outdated(workspace, None)):
+            say(f"{workspace.student_folder(None).name}: {with_lab(reason, lab)}")
         made = export(workspace, to, rank, student, progress)
     if as_json:
         show_json({"folder": str(to), **asdict(made)})

@@ -130,6 +130,14 @@ def test_a_folder_that_is_in_use_is_left_alone(tuned, tmp_path):
     assert (tmp_path / "mine").read_text() == "mine"
 
 
+def test_a_student_of_an_earlier_recipe_is_exported_with_a_remark(tuned, tmp_path):
+    shutil.copytree(tuned, tmp_path / "lab")
+    recipe = tmp_path / "lab" / "micrographia.yaml"
+    recipe.write_text(recipe.read_text().replace("epochs: 1, batch: 8, texts", "epochs: 2, batch: 8, texts"))
+    done = run("export", "--lab", tmp_path / "lab", "--rank", 3, "--to", tmp_path / "out")
+    assert done.stderr.startswith("small: images, conversations or recipe have changed since it was tuned")
+
+
 def test_an_adapter_that_lost_a_tensor_is_refused_with_the_count(tuned, tmp_path):
     shutil.copytree(tuned, tmp_path / "lab")
     file = tmp_path / "lab" / "students" / "small" / ADAPTER / "adapter_model.safetensors"
