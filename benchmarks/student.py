@@ -2,10 +2,10 @@
 
     python -m benchmarks.student [--json] [--repeats 10]
 
-Images and words are made up: only sizes matter. Everything is timed with torch's threads waiting as they come
-("spinning") and asleep (what Micrographia asks for), each on the machine as it is and with one more process
-that keeps a processor busy. Keys end in ``_spinning``, ``_asleep``, ``_spinning_busy``, ``_asleep_busy``;
-values are the median time in seconds.
+Images and words are made up: only sizes matter. Everything is timed with torch's threads waiting as they
+come ("spinning"), asleep, and as Micrographia asks for ("briefly": they spin for a moment, then sleep), each
+on the machine as it is and with one more process that keeps a processor busy. Keys end in ``_spinning``,
+``_asleep``, ``_briefly``, and in ``_spinning_busy`` and so on; values are the median time in seconds.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parents[1]
 IMAGES, TEXTS, LENGTH, VOCABULARY = 16, 128, 32, 1500
 QUESTIONS, NEW_TOKENS, CLASSES = 64, 30, 10
+UNSET = {"spinning": ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"), "asleep": ("GOMP_SPINCOUNT",), "briefly": ()}
+"""By how threads wait, what of Micrographia's own environment is taken back."""
 
 
 def seconds(work: Callable[[], object], repeats: int) -> float:
@@ -143,43 +145,37 @@ def busy(wanted: bool) -> Iterator[None]:
             other.kill()
 
 
-def in_own_process(asleep: bool, repeats: int) -> dict[str, float]:
+def in_own_process(waiting: str, repeats: int) -> dict[str, float]:
     """How threads wait is read once, when torch is loaded."""
-    command = [sys.executable, "-m", "benchmarks.student", "--child", "--repeats", str(repeats)]
-    if not asleep:
-        command.append("--spinning")
+    command = [sys.executable, "-m", "benchmarks.student", "--child", waiting, "--repeats", str(repeats)]
     done = subprocess.run(command, cwd=CHECKOUT, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
 
 def figures(repeats: int) -> dict[str, float]:
-    """All four cases in one flat object."""
+    """All six cases in one flat object."""
     made: dict[str, float] = {}
-    for name, asleep, crowded in (
-        ("spinning", False, False),
-        ("asleep", True, False),
-        ("spinning_busy", False, True),
-        ("asleep_busy", True, True),
-    ):
-        with busy(crowded):
-            found = in_own_process(asleep, repeats)
-        made["threads"] = found.pop("threads")
-        made |= {f"{key}_{name}": round(value, 4) for key, value in found.items()}
+    for crowded in (False, True):
+        for waiting in UNSET:
+            with busy(crowded):
+                found = in_own_process(waiting, repeats)
+            made["threads"] = found.pop("threads")
+            name = waiting + "_busy" * crowded
+            made |= {f"{key}_{name}": round(value, 4) for key, value in found.items()}
     return made
 
 
 def main() -> None:
     parser = command.parser(__doc__)
     parser.add_argument("--repeats", type=int, default=10, help="times that each step is timed")
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--spinning", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--child", choices=UNSET, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        import micrographia  # noqa: F401  # lets threads sleep; torch, which it does not load, reads that later
+        import micrographia  # noqa: F401  # says how threads wait; torch, which it does not load, reads that later
 
-        if options.spinning:
-            del os.environ["OMP_WAIT_POLICY"]
+        for name in UNSET[options.child]:
+            del os.environ[name]
         print(json.dumps(timings(options.repeats)))
         return
     made = figures(options.repeats)
