@@ -36,7 +36,7 @@ from benchmarks import command
 from micrographia.adapt.dyqlora_fa import DyQLoRAFAConfig, DyQLoRAFALinear
 from micrographia.adapt.int8 import Int8Linear, dequantize
 from micrographia.adapt.lean_loss import without_logits
-from micrographia.tune import memory
+from micrographia.tune import backward
 
 RANK, DROPOUT = 16, 0.05
 SHAPES: dict[str, tuple[dict[str, int], tuple[int, int]]] = {
@@ -100,7 +100,7 @@ def words(shape: str) -> Tensor:
 
 def kept(model: nn.Module, ids: Tensor) -> int:
     """Bytes that autograd keeps of one forward pass, every storage once, those of the model left out."""
-    return memory.kept_bytes(model, {"input_ids": ids, "labels": ids})
+    return backward.kept_bytes(model, {"input_ids": ids, "labels": ids})
 
 
 def kept_bytes(shape: str) -> dict[str, int]:

@@ -160,12 +160,18 @@ class TuneSection(Section):
     language_model: LanguageModelSection = LanguageModelSection()
     projector: ProjectorStage = ProjectorStage()
     low_rank: LowRankSection = LowRankSection()
+    sees: Literal["all", "last"] = "all"
+    """Of maemi: whether a word sees all images that stand before it, or the last of them alone, as in
+    Flamingo."""
     demonstrations: int = Field(default=0, ge=0, le=16)
     """Labelled training images, the most similar ones, that stand before half of the questions for the
     category in maemi, llava and hub; with them it is examined on showing examples too."""
     too_large: Literal["refuse", "accumulate"] = "refuse"
     """What becomes of a step that memory does not hold. refuse: tuning says what would fit; accumulate: a
     step of maemi, llava or hub is taken in as many parts as it needs, with the same images."""
+    gradient_checkpointing: bool = False
+    """Of maemi, llava and hub: each layer keeps its input alone, and runs once more for its backward pass.
+    Less memory, more time, the same student."""
     views: Literal[1, 4, 8] = 8
     """Ways to lay an image down while words are learned: 1 as it is, 4 turned, 8 turned and mirrored."""
     epochs: int | None = Field(default=None, ge=1)
@@ -238,6 +244,8 @@ class TuneSection(Section):
             "language_model.folder": (self.language_model.folder, ("maemi", "llava")),
             "max_pixels": (self.max_pixels, ("hub",)),
             "longest": (self.longest, ("hub",)),
+            "gradient_checkpointing": (self.gradient_checkpointing, ("maemi", "llava", "hub")),
+            "sees": ("last" if self.sees == "last" else None, ("maemi",)),
         }
         for name, (value, families) in given.items():
             if value and self.family not in families:

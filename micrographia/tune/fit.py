@@ -28,6 +28,7 @@ from transformers.utils import logging
 
 from micrographia.engine import Progress
 from micrographia.errors import PlanError
+from micrographia.recipe import TuneSection
 from micrographia.students.losses import IGNORED
 from micrographia.tune.checkpoint import read_learning, read_trained, write_learning, write_trained
 from micrographia.tune.memory import light_copy
@@ -77,6 +78,16 @@ class Stage:
     """Evaluations without progress after which the rate is halved; three times as many end the stage."""
     shared: bool = True
     """Whether several processes share the images of a step; or each takes all of them, and they end alike."""
+    checkpointing: bool = False
+    """Whether each layer keeps its input alone, and runs once more for its backward pass."""
+
+
+def words_stage(recipe: TuneSection) -> Stage:
+    """The stage in which a language model learns what is said of images."""
+    return Stage(
+        *("learning words", recipe.batch, recipe.rate, recipe.optimizer, recipe.patience),
+        checkpointing=recipe.gradient_checkpointing,
+    )
 
 
 def fit(
@@ -119,6 +130,8 @@ def fit(
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     trainer.train(resume_from_checkpoint=newest and str(newest))
+    if stage.checkpointing:
+        learner.activation_checkpointing_disable()  # or PEFT would prepare the model for it in its own way
     _require_a_best(trainer.state, stage)
     if learner is not model:
         read_trained(model, Path(trainer.state.best_model_checkpoint))
@@ -180,6 +193,8 @@ def _arguments(
         warmup_steps=round(WARM_UP * steps * rounds),
         max_grad_norm=1.0,
         bf16=precision.bf16,
+        activation_checkpointing=stage.checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False},
         use_cpu=not torch.cuda.is_available(),
         eval_strategy="steps",
         eval_steps=steps,

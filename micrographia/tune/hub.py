@@ -23,7 +23,7 @@ from micrographia.students.prompts import IMAGE
 from micrographia.tune.chats import ChatBatches, Counted, Verbatim
 from micrographia.tune.collate import texts_by_micrograph
 from micrographia.tune.demonstrations import in_words, likest, shown_and_asked
-from micrographia.tune.fit import Stage, fit
+from micrographia.tune.fit import fit, words_stage
 from micrographia.tune.memory import Footprint, Memory, footprint, light_copy, usable, words_step
 from micrographia.tune.order import Plain
 from micrographia.tune.parts import UNREADABLE, folder_of, refused, whole_model
@@ -145,7 +145,7 @@ def _learn(
     without_logits(model)
     learner = adapted(model, recipe.low_rank, recipe.seed)
     curve = fit(
-        Stage("learning words", recipe.batch, recipe.rate, recipe.optimizer, recipe.patience),
+        words_stage(recipe),
         *(learner, word_order(parts["train"], recipe), Plain(parts["validation"]), batches),
         *(run.folder / "words", run.precision, run.progress),
         rank_draws(recipe.low_rank),

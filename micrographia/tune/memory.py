@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from micrographia.errors import PlanError
 from micrographia.recipe import TuneSection
+from micrographia.tune.backward import kept_bytes, layers_to_run_again
 from micrographia.tune.muon import Optimizer, moment_bytes
 from micrographia.tune.precision import Precision
 from micrographia.tune.processes import are_sharding, count
@@ -51,12 +52,14 @@ class Step:
     longest: int | None = None
     """Tokens of a row, where a step can be cut into parts between its rows."""
     shorter: Sequence[str] = ()
-    """What can be done in the recipe so that rows become shorter."""
+    """What can be done in the recipe so that a row takes less."""
     fewer: Sequence[str] = ()
     """What can be done so that they become fewer."""
     shared: bool = True
     """Whether several processes share the rows."""
     optimizer: Optimizer = "muon"
+    checkpointing: bool = False
+    """Whether each layer keeps its input alone, and runs once more for its backward pass."""
 
     @property
     def room(self) -> int | None:
@@ -78,10 +81,12 @@ def words_step(
     longest = max((row for rows in images for row in rows), key=length)
     rows = recipe.batch * max(map(len, images))
     at_once = -(-rows // (PARTS if count() == 1 else 1))
+    less = [] if recipe.gradient_checkpointing else ["set tune.gradient_checkpointing to true"]
     step = Step(
         *("learning words", "tune.batch", recipe.batch, at_once, length(longest)),
-        *(_lower(recipe, shorter), _lower(recipe, fewer)),
+        *([*less, *_lower(recipe, shorter)], _lower(recipe, fewer)),
         optimizer=recipe.optimizer,
+        checkpointing=recipe.gradient_checkpointing,
     )
     return step, longest
 
@@ -232,13 +237,15 @@ def footprint(
     """Of a stage that trains ``model``, which is run forward: give a copy. ``batches`` has ``fewest`` rows
     at least.
 
-    What is kept for the backward pass is measured with ``fewest`` rows and with twice as many.
+    What is kept for the backward pass is measured with ``fewest`` rows and with twice as many. Raises
+    PlanError where gradient checkpointing is asked for and the model has none.
     """
+    again = layers_to_run_again(model) if step.checkpointing else ()
     tensors = [*model.parameters(), *model.buffers()]
     trained = sum(t.nbytes for t in tensors if t.requires_grad)
     eight_bit = sum(t.nbytes for t in tensors if t.dtype == torch.int8)
     frozen = sum(t.nbytes for t in tensors) - trained - eight_bit
-    few, twice = (kept_bytes(model, batches(rows), precision.bf16) for rows in (fewest, 2 * fewest))
+    few, twice = (kept_bytes(model, batches(rows), precision.bf16, again) for rows in (fewest, 2 * fewest))
     each = max(0, twice - few) // fewest
     shares = count() if step.shared and are_sharding() else 1
     return Footprint(
@@ -250,30 +257,6 @@ def footprint(
         kept_always=max(0, few - fewest * each),
         kept_a_row=each,
     )
-
-
-def kept_bytes(model: nn.Module, batch: Mapping[str, Any], bf16: bool = False) -> int:
-    """Bytes that autograd keeps of one forward pass in training, every storage once, those of the model left
-    out; ``bf16``: as the Trainer casts. What is drawn at random is drawn again afterwards."""
-    own = {tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *model.buffers())}
-    held: dict[int, torch.UntypedStorage] = {}  # held, so that no number is given again
-
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in own:
-            held[storage._cdata] = storage
-        return tensor
-
-    device = next(model.parameters()).device
-    batch = {name: value.to(device) for name, value in batch.items()}
-    with (
-        torch.random.fork_rng(),
-        torch.autocast(device.type, torch.bfloat16, enabled=bf16),
-        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
-    ):
-        loss = model.train()(**batch).loss
-    del loss
-    return sum(storage.nbytes() for storage in held.values())
 
 
 def light_copy(model: Model) -> Model:

@@ -24,7 +24,7 @@ from micrographia.tune import processes
 from micrographia.tune.collate import Texts
 from micrographia.tune.demonstrations import in_words, likest, shown_and_asked
 from micrographia.tune.features import BlankSight, FeatureSight, look, look_once
-from micrographia.tune.fit import Curve, Stage, fit
+from micrographia.tune.fit import Curve, Stage, fit, words_stage
 from micrographia.tune.language import LanguageStage, Passage, language_order, learn_language
 from micrographia.tune.memory import Footprint, Memory, footprint, light_copy, usable, words_step
 from micrographia.tune.order import Order, Plain
@@ -68,16 +68,19 @@ def tune_llava(run: Run) -> Made:
     return _tune(run, _llava)
 
 
-def _maemi(eye: Eye, language: Language) -> Joined:
+def _maemi(recipe: TuneSection, eye: Eye, language: Language) -> Joined:
     processor = MAEMIProcessor(eye.image_processor, language.tokenizer)
     sizes = SMALL if language.learns else {}
     model = MAEMIForConditionalGeneration.of(
-        language.model, eye.vision, image_token_id=processor.image_token_id, **sizes
+        *(language.model, eye.vision),
+        image_token_id=processor.image_token_id,
+        sees=recipe.sees,
+        **sizes,
     )
     return Joined(model, processor, model.vision, model.language_model, together=False)
 
 
-def _llava(eye: Eye, language: Language) -> Joined:
+def _llava(recipe: TuneSection, eye: Eye, language: Language) -> Joined:
     image_token_id = language.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
     model = SightedLlava.of(language.model, eye.vision, image_token_id)
     with torch.no_grad():
@@ -86,10 +89,10 @@ def _llava(eye: Eye, language: Language) -> Joined:
     return Joined(model, processor, model.model.vision_tower, model, together=True)
 
 
-def _tune(run: Run, join: Callable[[Eye, Language], Joined]) -> Made:
+def _tune(run: Run, join: Callable[[TuneSection, Eye, Language], Joined]) -> Made:
     torch.manual_seed(run.recipe.seed)
     eye, language = eye_of(run), language_of(run)
-    joined = join(eye, language)
+    joined = join(run.recipe, eye, language)
     places = joined.processor.image_seq_length
     texts, left_out = run.texts(joined.processor, min(language.longest + places, language.positions), places)
     parts = with_texts(run.corpus.parts, texts)
@@ -274,13 +277,16 @@ def _learn_sight(
     _leave_logits(model)
     if _projects(recipe):
         fit(
-            Stage("learning to project", recipe.batch, recipe.projector.learning_rate),
+            Stage(
+                *("learning to project", recipe.batch, recipe.projector.learning_rate),
+                checkpointing=recipe.gradient_checkpointing,
+            ),
             *(model, _project_order(train, recipe), validation, batches),
             *(run.folder / "projector", run.precision, run.progress),
         )
     learner = adapted(model, recipe.low_rank, recipe.seed)
     curve = fit(
-        Stage("learning words", recipe.batch, recipe.rate, recipe.optimizer, recipe.patience),
+        words_stage(recipe),
         *(learner, word_order(train, recipe), validation, batches),
         *(run.folder / "words", run.precision, run.progress),
         rank_draws(recipe.low_rank),

@@ -79,7 +79,7 @@ def model_of_the_hub(kind, *rows_at_once):
     return adapted(model, LowRankSection(method="lora", dropout=0), seed=0), Chats(kind, *rows_at_once)
 
 
-def learn(folder, watched, *of_the_hub):
+def learn(folder, watched, *of_the_hub, checkpointing=False):
     """The curve of eight steps on four rows each, by however many processes; None where it was killed.
 
     Of a language model, or ``of_the_hub``: its kind, and how many rows at once.
@@ -87,8 +87,9 @@ def learn(folder, watched, *of_the_hub):
     model, batches = model_of_the_hub(*of_the_hub) if of_the_hub else language_model()
     order, plain = Order(range(TRAINED), 2, seed=3), Plain(range(TRAINED, len(PASSAGES)))
     common = (batches, Path(folder), Precision(False, "tests"), Counting(), [watched])
+    stage = Stage("learning", TRAINED * 2 // STEPS, 0.02, checkpointing=checkpointing)
     try:
-        return fit(Stage("learning", TRAINED * 2 // STEPS, 0.02), model, order, plain, *common)
+        return fit(stage, model, order, plain, *common)
     except Killed:
         return None
 
@@ -100,6 +101,7 @@ if __name__ == "__main__":
         "through": learn(folder / "through", through),
         "killed": learn(folder / "killed by two", killed),
         "resumed": learn(folder / "killed by one", Watched()),
+        "again": learn(folder / "again", Watched(), checkpointing=True),
         **{kind: learn(folder / f"{kind} by two", Watched(), kind) for kind in MODELS},
     }
     if is_first():

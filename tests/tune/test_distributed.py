@@ -102,6 +102,7 @@ def test_a_killed_run_is_gone_on_with_by_another_number_of_processes(told, tmp_p
     assert_same(curve, by_two["through"])
     assert_same(curve, by_two["resumed"])
     assert_same(curve, learn(folder / "killed by two", Watched()))
+    assert_same(curve, by_two["again"])  # with gradient checkpointing
 
 
 @pytest.mark.parametrize("kind", MODELS)

@@ -1,6 +1,7 @@
 """A model of the hub is tuned by the recipe, and answers as any student does."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -202,6 +203,20 @@ def test_a_student_of_our_own_is_no_model_to_start_from(taught, tmp_path, family
     with pytest.raises(PlanError, match=r"its processor .*: hub needs a chat model of the hub") as caught:
         tune_in(lab)
     assert caught.value.what.startswith(f"tune.start_from is '{folder}': ")
+
+
+def test_with_checkpointing_less_is_kept_and_the_losses_are_the_same(tuned, taught, given_model, tmp_path):
+    _, direct, _, said = tuned
+    again_said = []
+    recipe = section(given_model, ", gradient_checkpointing: true")
+    again, _ = tune_in(lab_with(taught, tmp_path / "again", recipe), again_said)
+    for ours, theirs in zip(*(Assistant.load(one).card.curve for one in (direct, again)), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
+    kept = [
+        float(re.search(r"([\d.]+) MiB kept for the backward pass", "\n".join(lines)).group(1))
+        for lines in (said, again_said)
+    ]
+    assert kept[1] < kept[0]
 
 
 def test_a_step_that_is_cut_into_parts_is_the_same_step(taught, given_model, tmp_path, monkeypatch):

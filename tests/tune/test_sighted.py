@@ -14,6 +14,7 @@ from transformers import (
     CLIPVisionModel,
     TrainerCallback,
 )
+from transformers.models.llama.modeling_llama import LlamaMLP
 
 from micrographia.assistant import Assistant
 from micrographia.assistant.export import export
@@ -133,6 +134,37 @@ def test_killed_and_gone_on_it_is_the_same_student(tuned, taught, tmp_path, monk
         whole, resumed = (load_file(one / file) for one in (folder, again))
         assert whole.keys() == resumed.keys()
         assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_with_checkpointing_layers_run_twice_and_the_student_is_the_same(
+    tuned, taught, tmp_path, monkeypatch
+):
+    family, _, folder, _ = tuned
+    runs = []
+
+    def counted(layer, x, forward=LlamaMLP.forward):
+        runs.append(layer.training and torch.is_grad_enabled())
+        return forward(layer, x)
+
+    monkeypatch.setattr(LlamaMLP, "forward", counted)
+    seen = []
+    for name, more in (("direct", ""), ("again", ", gradient_checkpointing: true")):
+        runs.clear()
+        again, _ = tune_in(lab_with(taught, tmp_path / name, section(family, more)))
+        seen.append(sum(runs))
+    assert seen[1] > seen[0] > 0  # the stage of language alone is as it was
+    direct, checkpointed = (load_file(one / "model.safetensors") for one in (folder, again))
+    assert direct.keys() == checkpointed.keys()
+    for name, values in direct.items():
+        torch.testing.assert_close(values, checkpointed[name], rtol=1e-4, atol=1e-5, msg=name)
+    assert not Assistant.load(again).model.is_activation_checkpointing
+
+
+def test_maemi_may_see_the_last_image_alone(taught, tmp_path):
+    folder, _ = tune_in(lab_with(taught, tmp_path / "lab", section("maemi", ", sees: last")))
+    assert Assistant.load(folder).model.config.sees == "last"
+    with pytest.raises(RecipeError, match=r"sees is 'last', which is of maemi alone"):
+        parse(section("llava", ", sees: last"), "recipe.yaml")
 
 
 @pytest.mark.parametrize("method", ["lora", "rslora", "dora", "none"])
