@@ -148,7 +148,10 @@ def busy(wanted: bool) -> Iterator[None]:
 def in_own_process(waiting: str, repeats: int) -> dict[str, float]:
     """How threads wait is read once, when torch is loaded."""
     command = [sys.executable, "-m", "benchmarks.student", "--child", waiting, "--repeats", str(repeats)]
-    done = subprocess.run(command, cwd=CHECKOUT, check=True, stdout=subprocess.PIPE, text=True)
+    environment = {name: value for name, value in os.environ.items() if name not in UNSET["spinning"]}
+    done = subprocess.run(
+        command, cwd=CHECKOUT, env=environment, check=True, stdout=subprocess.PIPE, text=True
+    )
     found: dict[str, float] = json.loads(done.stdout)
     return found
 

@@ -23,7 +23,7 @@ from importlib.metadata import version
 
 # Threads of torch that wait for each other burn their processor meanwhile. Where anything else runs on the
 # machine that makes tuning several times slower; to sleep at once makes it half as slow again where nothing
-# does. Those of GNU's OpenMP spin for some microseconds, then sleep (docs/results.md).
+# does. Those of GNU's OpenMP spin for some ten microseconds, then sleep (docs/results.md).
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
     os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000"}
 

@@ -5,8 +5,6 @@ import torch
 from transformers import (
     AutoModel,
     AutoModelForImageTextToText,
-    CLIPVisionConfig,
-    CLIPVisionModel,
     SwinConfig,
     SwinModel,
 )
@@ -17,6 +15,7 @@ from micrographia.students.cross_attention import GatedCrossAttention
 from micrographia.students.losses import IGNORED
 from micrographia.students.maemi import MAEMIForConditionalGeneration
 from tests.students.languages import FAMILIES, IMAGE_ID, language_model, prompts
+from tests.students.test_llava import tower
 from tests.students.tiny import pictures
 
 SIZES = {
@@ -204,13 +203,12 @@ def test_checkpointing_changes_no_gradient():
         torch.testing.assert_close(direct, again)
 
 
-def test_a_hub_s_tower_gives_sight_as_ours_does():
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    tower = CLIPVisionModel(CLIPVisionConfig(**sizes, image_size=32, patch_size=16))
-    model = MAEMIForConditionalGeneration.of(language_model(), tower, **SIZES)
-    images = torch.randn(3, 3, 32, 32)
-    assert model.look(images).shape == (3, 5, 24)
+@pytest.mark.parametrize(("kind", "tokens"), [("clip", 17), ("siglip", 16), ("dinov3", 21)])
+def test_a_hub_s_tower_gives_sight_as_ours_does(kind, tokens):
+    """With <cls> where it has one, and registers."""
+    model = MAEMIForConditionalGeneration.of(language_model(), tower(kind), **SIZES)
+    images = torch.randn(3, 3, 64, 64)
+    assert model.look(images).shape == (3, tokens, 24)
     assert logits(model.eval(), prompts(), images).shape == (2, 9, 64)
 
 
