@@ -101,7 +101,12 @@ class LowRankSection(Section):
     rank: int = Field(default=16, ge=1)
     """The highest rank; of dyqlora_fa the lowest is lowest_rank."""
     lowest_rank: int = Field(default=4, ge=1)
-    """Of dyqlora_fa alone."""
+    """Of dyqlora_fa alone, as are rank_weights and update."""
+    rank_weights: tuple[float, ...] | None = None
+    """How often each rank from the lowest to the highest is drawn, in proportion; nothing: all alike."""
+    update: Literal["prefix", "last"] = "prefix"
+    """prefix: all columns up to the drawn rank learn; last: only those that this rank has and the next lower
+    one has not."""
     alpha: float = Field(default=16, gt=0)
     """What an adapter adds is multiplied by alpha / rank."""
     dropout: float = Field(default=0.05, ge=0, lt=1)
@@ -111,6 +116,16 @@ class LowRankSection(Section):
     def _a_range(self) -> LowRankSection:
         if self.lowest_rank > self.rank:
             raise ValueError(f"lowest_rank {self.lowest_rank} is above rank {self.rank}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_weight_for_each_rank(self) -> LowRankSection:
+        weights, wanted = self.rank_weights, self.rank - self.lowest_rank + 1
+        if weights is not None and (len(weights) != wanted or min(weights) < 0 or sum(weights) <= 0):
+            raise ValueError(
+                f"rank_weights are {list(weights)}: give {wanted}, one for each rank from {self.lowest_rank} "
+                f"to {self.rank}, none negative, one at least above 0"
+            )
         return self
 
 

@@ -95,6 +95,16 @@ def test_a_wrong_field_is_named_with_its_value(text, field, value):
     ("text", "section", "reason"),
     [
         ("tune: {low_rank: {rank: 2}}", "tune.low_rank", "lowest_rank 4 is above rank 2"),
+        (
+            "tune: {low_rank: {rank: 5, rank_weights: [1]}}",
+            "tune.low_rank",
+            "rank_weights are [1.0]: give 2,",
+        ),
+        (
+            "tune: {low_rank: {rank: 4, rank_weights: [0]}}",
+            "tune.low_rank",
+            "rank_weights are [0.0]: give 1,",
+        ),
         ("tune: {family: llava, low_rank: {method: qlora}}", "tune", "low_rank.method is qlora, which saves"),
         ("tune: {self_attention: false, causal_attention: false}", "tune", "self_attention and causal_att"),
         ("tune: {family: hub}", "tune", "family is hub and start_from is None: hub needs the folder"),

@@ -28,6 +28,8 @@ def adapter_config(section: LowRankSection, target_modules: Sequence[str], seed:
             target_modules=names,
             r_min=section.lowest_rank,
             r_max=section.rank,
+            rank_weights=section.rank_weights,
+            update=section.update,
             alpha=section.alpha,
             dropout=section.dropout,
             seed=seed,

@@ -5,7 +5,7 @@ from torch import nn
 from transformers import AutoModelForImageTextToText
 
 from micrographia.adapt.dyqlora_fa import DyQLoRAFALinear
-from micrographia.adapt.methods import adapted, language_layers
+from micrographia.adapt.methods import adapted, adapter_config, language_layers
 from micrographia.recipe import LowRankSection
 from micrographia.students.chat_template import Exchange
 from micrographia.students.prompts import IMAGE
@@ -27,6 +27,13 @@ def test_the_language_model_s_layers_are_found_and_no_others(kind):
     modules = dict(model.named_modules())
     assert all(isinstance(modules[name], nn.Linear) for name in names)
     assert all(".layers." in name and "language_model." in name for name in names)
+
+
+def test_an_adapter_is_as_the_recipe_says():
+    section = LowRankSection(rank=3, lowest_rank=2, rank_weights=(3, 1), update="last", alpha=8, dropout=0.5)
+    made = adapter_config(section, ["q_proj"], seed=7)
+    assert (made.draw.ranks, made.rank_weights, made.draw.seed) == ((2, 3), (3, 1), 7)
+    assert (made.update, made.alpha, made.dropout) == ("last", 8, 0.5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
