@@ -19,6 +19,8 @@ LEARNED = ("train", "validation")
 """Parts that a student is made with."""
 VERSION = 7
 """Counts up when the same recipe and data make another student."""
+AS_IT_FITS = ("too_large", "gradient_checkpointing")
+"""Fields of the recipe that say how much memory a step may take, and change no student."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,13 @@ class Corpus:
 
     def fingerprint(self, recipe: TuneSection, given: str = "") -> str:
         """sha256 over all that decides what the student of this recipe becomes; its name does not, nor
-        whether its steps may be taken in parts.
+        ``AS_IT_FITS``.
 
         ``given`` is the digest of the models that it names (``given.digest_of_given``).
         """
         texts = (f"{c.id} {c.prompt} {c.answer}" for c in self.conversations)
         division = json.dumps([self.parts, self.groups])
-        content = [str(VERSION), recipe.model_dump_json(exclude={"name", "too_large"}), *texts, division]
+        content = [str(VERSION), recipe.model_dump_json(exclude={"name", *AS_IT_FITS}), *texts, division]
         return hashlib.sha256("\n".join([*content, *filter(None, [given])]).encode()).hexdigest()
 
 

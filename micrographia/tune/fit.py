@@ -118,6 +118,9 @@ def fit(
     arguments = _arguments(stage, folder, *training.rounds(stage.batch), training.seed, precision)
     # What FSDP has cut up stays so: it gets a copy, on the model's own weights until they are cut.
     learner = light_copy(model) if stage.shared and are_sharding() else model
+    if stage.checkpointing:
+        learner.activation_checkpointing_enable({"use_reentrant": False})
+        learner.disable_input_require_grads()  # or a frozen eye would keep its inputs and run backward too
     trainer = PartsTrainer(
         stage,
         model=learner,
@@ -131,7 +134,7 @@ def fit(
     trainer.remove_callback(ProgressCallback)
     trainer.train(resume_from_checkpoint=newest and str(newest))
     if stage.checkpointing:
-        learner.activation_checkpointing_disable()  # or PEFT would prepare the model for it in its own way
+        learner.activation_checkpointing_disable()
     _require_a_best(trainer.state, stage)
     if learner is not model:
         read_trained(model, Path(trainer.state.best_model_checkpoint))
@@ -193,8 +196,6 @@ def _arguments(
         warmup_steps=round(WARM_UP * steps * rounds),
         max_grad_norm=1.0,
         bf16=precision.bf16,
-        activation_checkpointing=stage.checkpointing,
-        activation_checkpointing_kwargs={"use_reentrant": False},
         use_cpu=not torch.cuda.is_available(),
         eval_strategy="steps",
         eval_steps=steps,

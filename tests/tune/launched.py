@@ -1,4 +1,4 @@
-"""What two processes do in test_distributed: ``accelerate launch -m tests.tune.launched FOLDER``."""
+"""What two processes do in test_distributed: ``accelerate launch -m tests.tune.launched FOLDER [CURVE]``."""
 
 import json
 import sys
@@ -79,7 +79,7 @@ def model_of_the_hub(kind, *rows_at_once):
     return adapted(model, LowRankSection(method="lora", dropout=0), seed=0), Chats(kind, *rows_at_once)
 
 
-def learn(folder, watched, *of_the_hub, checkpointing=False):
+def learn(folder, watched, *of_the_hub):
     """The curve of eight steps on four rows each, by however many processes; None where it was killed.
 
     Of a language model, or ``of_the_hub``: its kind, and how many rows at once.
@@ -87,9 +87,8 @@ def learn(folder, watched, *of_the_hub, checkpointing=False):
     model, batches = model_of_the_hub(*of_the_hub) if of_the_hub else language_model()
     order, plain = Order(range(TRAINED), 2, seed=3), Plain(range(TRAINED, len(PASSAGES)))
     common = (batches, Path(folder), Precision(False, "tests"), Counting(), [watched])
-    stage = Stage("learning", TRAINED * 2 // STEPS, 0.02, checkpointing=checkpointing)
     try:
-        return fit(stage, model, order, plain, *common)
+        return fit(Stage("learning", TRAINED * 2 // STEPS, 0.02), model, order, plain, *common)
     except Killed:
         return None
 
@@ -97,12 +96,12 @@ def learn(folder, watched, *of_the_hub, checkpointing=False):
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     through, killed = Watched(), Watched(kill_at=6)
-    curves = {
-        "through": learn(folder / "through", through),
-        "killed": learn(folder / "killed by two", killed),
-        "resumed": learn(folder / "killed by one", Watched()),
-        "again": learn(folder / "again", Watched(), checkpointing=True),
-        **{kind: learn(folder / f"{kind} by two", Watched(), kind) for kind in MODELS},
+    ways = {
+        "through": (folder / "through", through),
+        "killed": (folder / "killed by two", killed),
+        "resumed": (folder / "killed by one", Watched()),
+        **{kind: (folder / f"{kind} by two", Watched(), kind) for kind in MODELS},
     }
+    curves = {name: learn(*ways[name]) for name in sys.argv[2:] or ways}
     if is_first():
         (folder / "told.json").write_text(json.dumps({**curves, "sharded": through.sharded}))

@@ -1,5 +1,6 @@
 """What autograd keeps is counted to the byte, with layers that run again and without."""
 
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -50,9 +51,9 @@ def test_each_tensor_that_is_saved_counts_once():
 def test_layers_that_run_again_keep_what_they_are_given_and_one_of_them_all():
     made = model()
     given = LAYERS + 1  # the offset is given to all
-    of_the_last = 3
+    of_one = 3  # the last of which may be what the next is given
     again = layers_to_run_again(made)
-    assert kept_bytes(made, batch(), again=again) == (given + of_the_last) * TENSOR
+    assert kept_bytes(made, batch(), again=again) == (given + of_one) * TENSOR
     assert kept_bytes(made, batch()) == 3 * LAYERS * TENSOR  # no layer is left with a hook
 
 
@@ -60,6 +61,40 @@ def test_layers_in_which_nothing_is_saved_do_not_run_again():
     made = model()
     made.scale.requires_grad_(False)
     assert kept_bytes(made, batch(), again=layers_to_run_again(made)) == 0
+
+
+def test_what_layers_save_is_gone_when_they_have_run():
+    """Of a layer that is measured as if it ran again, no more is held than of one that does."""
+    made, alive = model(), []
+
+    class Watched(Layer):
+        def forward(self, x, offset):
+            alive.append(sum(one() is not None for one in inner))
+            for _ in range(3):
+                x = (x + offset).exp()
+                inner.append(weakref.ref(x.untyped_storage()))
+            return x
+
+    inner = []
+    made.layers = nn.ModuleList(Watched() for _ in range(LAYERS))
+    kept_bytes(made, batch(), again=layers_to_run_again(made))
+    assert alive == [0, 1, 2, 3]  # what each has given
+
+
+def test_bfloat16_copies_of_weights_that_learn_are_there_until_the_loss_is():
+    class Linear(Layer):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(512, 32))
+
+        def forward(self, x, offset):
+            return x + (x + offset) @ self.weight.T @ self.weight
+
+    made = Model(nn.ModuleList(Linear() for _ in range(LAYERS)))
+    few = {name: value[:1] for name, value in batch().items()}
+    single, half = (kept_bytes(made, few, bf16, layers_to_run_again(made)) for bf16 in (False, True))
+    copies = LAYERS * 512 * 32 * 2
+    assert half - copies < single < copies < half
 
 
 def test_a_model_without_such_layers_is_refused():

@@ -39,9 +39,10 @@ def test_conversations_of_a_part_are_about_its_images(corpus):
     assert len(corpus.of("train")) < len(corpus.conversations)
 
 
-def test_the_fingerprint_is_of_everything_but_the_name(corpus):
+def test_the_fingerprint_is_of_everything_but_the_name_and_what_memory_asks_for(corpus):
     recipe = TuneSection()
-    same = {corpus.fingerprint(recipe), corpus.fingerprint(TuneSection(name="another"))}
+    same_student = {"name": "another", "too_large": "accumulate", "gradient_checkpointing": True}
+    same = {corpus.fingerprint(recipe), corpus.fingerprint(recipe.model_copy(update=same_student))}
     first, *others = corpus.conversations
     answer = first.turns[1].model_copy(update={"text": "!"})
     reworded = first.model_copy(update={"turns": (first.turns[0], answer)})

@@ -35,9 +35,9 @@ MAEMI = """
 """What is left out is drawn for a share by itself, and so is another with other shares."""
 
 
-def launched(*words):
-    """The page's launcher with another program."""
-    launcher = COMMAND[: COMMAND.index("-m")]
+def launched(*words, until="-m"):
+    """The page's launcher, of whose own words some may be left out, with another program."""
+    launcher = COMMAND[: COMMAND.index(until)]
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
@@ -73,7 +73,10 @@ def lab(taught, tmp_path):
 
 
 def test_the_command_of_the_page_makes_the_student_of_one_process(lab, tmp_path):
+    """With gradient checkpointing too, which changes no student."""
     shutil.copytree(lab, tmp_path / "two")
+    recipe = (lab / RECIPE_FILE).read_text(encoding="utf-8")
+    (tmp_path / "two" / RECIPE_FILE).write_text(recipe + "  gradient_checkpointing: true\n", encoding="utf-8")
     with open_workspace(lab) as workspace:
         one = read_card(tune(workspace, progress=Counting()))
     said = launched(*COMMAND[COMMAND.index("-m") : -1], str(tmp_path / "two"))
@@ -102,7 +105,13 @@ def test_a_killed_run_is_gone_on_with_by_another_number_of_processes(told, tmp_p
     assert_same(curve, by_two["through"])
     assert_same(curve, by_two["resumed"])
     assert_same(curve, learn(folder / "killed by two", Watched()))
-    assert_same(curve, by_two["again"])  # with gradient checkpointing
+
+
+def test_without_the_words_on_fsdp_each_holds_all_weights(told, tmp_path):
+    launched("-m", "tests.tune.launched", str(tmp_path), "through", until="--use_fsdp")
+    by_two = json.loads((tmp_path / "told.json").read_text())
+    assert by_two["sharded"] == 0
+    assert_same(told[1]["through"], by_two["through"])
 
 
 @pytest.mark.parametrize("kind", MODELS)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import settings as checks
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForImageTextToText, TrainerCallback
 
 from micrographia.assistant import Assistant
@@ -205,9 +206,20 @@ def test_a_student_of_our_own_is_no_model_to_start_from(taught, tmp_path, family
     assert caught.value.what.startswith(f"tune.start_from is '{folder}': ")
 
 
-def test_with_checkpointing_less_is_kept_and_the_losses_are_the_same(tuned, taught, given_model, tmp_path):
+def test_with_checkpointing_less_is_kept_and_the_losses_are_the_same(
+    tuned, taught, given_model, tmp_path, monkeypatch
+):
     _, direct, _, said = tuned
-    again_said = []
+    again_said, learners, seen = [], [], []
+    fit = hub.fit
+
+    def watched(stage, model, *rest):
+        learners.append(model)
+        for module in model.get_encoder(modality="image").modules():
+            module.register_forward_hook(lambda module, args, output: seen.append(output))
+        return fit(stage, model, *rest)
+
+    monkeypatch.setattr(hub, "fit", watched)
     recipe = section(given_model, ", gradient_checkpointing: true")
     again, _ = tune_in(lab_with(taught, tmp_path / "again", recipe), again_said)
     for ours, theirs in zip(*(Assistant.load(one).card.curve for one in (direct, again)), strict=True):
@@ -217,6 +229,8 @@ def test_with_checkpointing_less_is_kept_and_the_losses_are_the_same(tuned, taug
         for lines in (said, again_said)
     ]
     assert kept[1] < kept[0]
+    assert seen and not any(t.requires_grad for t in tree_leaves(seen) if isinstance(t, torch.Tensor))
+    assert not learners[0].is_activation_checkpointing
 
 
 def test_a_step_that_is_cut_into_parts_is_the_same_step(taught, given_model, tmp_path, monkeypatch):
