@@ -122,11 +122,14 @@ def tuned(
         lambda step: min(1, 10 * step / steps + 0.01) * (0.5 + 0.5 * math.cos(math.pi * step / steps)),
     )
     generator = torch.Generator().manual_seed(0)
+    bf16 = choose().bf16
     for step in range(steps):
         if isinstance(config, DyQLoRAFAConfig):
             model.draw_rank(step)
         rows = torch.randint(len(passages), (BATCH,), generator=generator).tolist()
-        model(**padded([passages[row] for row in rows])).loss.backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):  # as students learn
+            loss = model(**padded([passages[row] for row in rows])).loss
+        loss.backward()
         nn.utils.clip_grad_norm_(learned, 1.0)
         optimizer.step()
         optimizer.zero_grad()

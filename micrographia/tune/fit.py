@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,13 +133,28 @@ def fit(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
-    trainer.train(resume_from_checkpoint=newest and str(newest))
+    with _forward_as_it_was(learner):
+        trainer.train(resume_from_checkpoint=newest and str(newest))
     if stage.checkpointing:
         learner.activation_checkpointing_disable()
     _require_a_best(trainer.state, stage)
     if learner is not model:
         read_trained(model, Path(trainer.state.best_model_checkpoint))
     return _curve(trainer.state)
+
+
+@contextmanager
+def _forward_as_it_was(model: nn.Module) -> Iterator[None]:
+    """accelerate wraps a model's forward pass in autocast and leaves it so: what is done with the model next
+    would be done in bfloat16, but not after a kill."""
+    names = ("forward", "_original_forward")
+    there = {name: vars(model)[name] for name in names if name in vars(model)}
+    try:
+        yield
+    finally:
+        for name in names:
+            vars(model).pop(name, None)
+        vars(model).update(there)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

@@ -286,3 +286,13 @@ def test_a_half_written_checkpoint_is_removed_and_the_one_before_used(tmp_path, 
 
 def test_without_checkpoints_there_is_none(tmp_path):
     assert newest_checkpoint(tmp_path / "nowhere") is None
+
+
+def test_after_a_stage_in_bfloat16_the_model_answers_in_single_precision(tmp_path):
+    model, draws = tiny_student(), (Order(range(IMAGES), 1, 3), Plain(range(IMAGES, IMAGES + 4)))
+    fit(WORDS, model, *draws, WordBatches(), tmp_path, Precision(True, "tests"), Counting())
+    fresh = tiny_student()
+    fresh.load_state_dict(model.state_dict())
+    batch = WordBatches()(list(draws[1]))
+    with torch.no_grad():
+        assert torch.equal(model.eval()(**batch).loss, fresh.eval()(**batch).loss)
