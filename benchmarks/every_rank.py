@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
 import math
 import sys
 import tempfile
@@ -177,38 +178,54 @@ def language_model(work: Path, given: Task) -> LlamaForCausalLM:
 
 
 def figures(work: Path, steps: int, per_class: int) -> dict[str, float]:
-    """Every run."""
+    """Every run; what a run that was killed has found lies in ``work``."""
+    found = work / f"figures-{steps}-{per_class}.json"
+    made: dict[str, float] = json.loads(found.read_text(encoding="utf-8")) if found.exists() else {}
     given = task(work, per_class)
     base = language_model(work, given)
-    made: dict[str, float] = {
-        "training_answers": len(given.training),
-        "test_answers": len(given.test),
-        "bare": accuracy(base.eval(), given.test),
+    made |= {"training_answers": len(given.training), "test_answers": len(given.test)}
+
+    def note(**values: float) -> None:
+        made.update(values)
+        draft = found.with_suffix(".part")
+        draft.write_text(json.dumps(made), encoding="utf-8")
+        draft.replace(found)
+        print(", ".join(f"{name}: {value:.5f}" for name, value in values.items()), file=sys.stderr)
+
+    def learned(config: DyQLoRAFAConfig | LoraConfig, times: int = 1) -> PeftModel:
+        return tuned(base, config, given.training, times * steps)
+
+    if "export_max_difference" not in made:
+        note(
+            bare=accuracy(base.eval(), given.test),
+            **every_rank_of(learned(frozen(RANKS[0], RANKS[-1]), len(RANKS)), given),
+        )
+    for rank in RANKS:
+        if f"frozen_{rank}" not in made:
+            note(**{f"frozen_{rank}": accuracy(learned(frozen(rank, rank)), given.test)})
+        if f"lora_{rank}" not in made:
+            lora = LoraConfig(r=rank, lora_alpha=ALPHA, lora_dropout=0.05, target_modules="all-linear")
+            note(**{f"lora_{rank}": accuracy(learned(lora), given.test)})
+    return made | {
+        "worst_rank_gap": max(abs(made[f"dynamic_{rank}"] - made[f"frozen_{rank}"]) for rank in RANKS),
+        "worst_lora_gap": max(made[f"lora_{rank}"] - made[f"dynamic_{rank}"] for rank in RANKS),
     }
 
-    def note(name: str, value: float) -> None:
-        made[name] = round(value, 5)
-        print(f"{name}: {value:.5f}", file=sys.stderr)
 
-    dynamic = tuned(base, frozen(RANKS[0], RANKS[-1]), given.training, len(RANKS) * steps)
-    differences = []
+def every_rank_of(model: PeftModel, given: Task) -> dict[str, float]:
+    """Accuracy of the one run at each rank, and how far its exports are from it."""
+    made, differences = {}, []
     for rank in RANKS:
-        dynamic.set_rank(rank)
-        note(f"dynamic_{rank}", accuracy(dynamic, given.test))
-        differences.append(export_difference(dynamic, rank, given.test))
-        note(f"frozen_{rank}", accuracy(tuned(base, frozen(rank, rank), given.training, steps), given.test))
-        lora = LoraConfig(r=rank, lora_alpha=ALPHA, lora_dropout=0.05, target_modules="all-linear")
-        note(f"lora_{rank}", accuracy(tuned(base, lora, given.training, steps), given.test))
-    note("worst_rank_gap", max(abs(made[f"dynamic_{rank}"] - made[f"frozen_{rank}"]) for rank in RANKS))
-    note("worst_lora_gap", max(made[f"lora_{rank}"] - made[f"dynamic_{rank}"] for rank in RANKS))
-    made["export_max_difference"] = max(differences)
-    return made
+        model.set_rank(rank)
+        made[f"dynamic_{rank}"] = accuracy(model, given.test)
+        differences.append(export_difference(model, rank, given.test))
+    return made | {"export_max_difference": max(differences)}
 
 
 def main() -> None:
     """The command line."""
     parser: argparse.ArgumentParser = command.parser(__doc__)
-    parser.add_argument("--work", type=Path, help="keep the corpora and the language model here")
+    parser.add_argument("--work", type=Path, help="keep what is made here, and go on from it")
     parser.add_argument("--steps", type=int, default=900, help="of each run for one rank")
     parser.add_argument(
         "--per-class", type=int, default=9, help="drawings of each category; of NEU ten times"
