@@ -43,7 +43,7 @@ from micrographia.records import Conversation
 from micrographia.students.tokens import train_tokenizer
 from micrographia.teach.generate import current_course, for_a_student
 from micrographia.tune.language import LanguageStage, Passage, learn_language, padded, small_language_model
-from micrographia.tune.precision import choose
+from micrographia.tune.precision import Precision, choose_once
 from micrographia.workspace import open_workspace
 
 RANKS = (4, 8, 12, 16)
@@ -111,7 +111,11 @@ def passage(tokenizer: PreTrainedTokenizerFast, prompt: str, answer: str, given:
 
 
 def tuned(
-    base: nn.Module, config: DyQLoRAFAConfig | LoraConfig, passages: Sequence[Passage], steps: int
+    base: nn.Module,
+    config: DyQLoRAFAConfig | LoraConfig,
+    passages: Sequence[Passage],
+    steps: int,
+    precision: Precision,
 ) -> PeftModel:
     """A copy of the language model with adapters that have learned, in evaluation mode."""
     torch.manual_seed(0)
@@ -123,12 +127,11 @@ def tuned(
         lambda step: min(1, 10 * step / steps + 0.01) * (0.5 + 0.5 * math.cos(math.pi * step / steps)),
     )
     generator = torch.Generator().manual_seed(0)
-    bf16 = choose().bf16
     for step in range(steps):
         if isinstance(config, DyQLoRAFAConfig):
             model.draw_rank(step)
         rows = torch.randint(len(passages), (BATCH,), generator=generator).tolist()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):  # as students learn
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision.bf16):  # as students learn
             loss = model(**padded([passages[row] for row in rows])).loss
         loss.backward()
         nn.utils.clip_grad_norm_(learned, 1.0)
@@ -169,11 +172,11 @@ def frozen(lowest: int, highest: int) -> DyQLoRAFAConfig:
     return DyQLoRAFAConfig(r_min=lowest, r_max=highest, alpha=ALPHA)
 
 
-def language_model(work: Path, given: Task) -> LlamaForCausalLM:
+def language_model(work: Path, given: Task, precision: Precision) -> LlamaForCausalLM:
     """Learned from the answers about drawings."""
     torch.manual_seed(0)
     model = small_language_model(given.tokenizer, LONGEST)
-    learn_language(model, given.language, LANGUAGE, work / "language", choose(), Lines(folds.say))
+    learn_language(model, given.language, LANGUAGE, work / "language", precision, Lines(folds.say))
     return model
 
 
@@ -182,18 +185,17 @@ def figures(work: Path, steps: int, per_class: int) -> dict[str, float]:
     found = work / f"figures-{steps}-{per_class}.json"
     made: dict[str, float] = json.loads(found.read_text(encoding="utf-8")) if found.exists() else {}
     given = task(work, per_class)
-    base = language_model(work, given)
+    precision = choose_once(work / "precision.json")
+    base = language_model(work, given, precision)
     made |= {"training_answers": len(given.training), "test_answers": len(given.test)}
 
     def note(**values: float) -> None:
         made.update(values)
-        draft = found.with_suffix(".part")
-        draft.write_text(json.dumps(made), encoding="utf-8")
-        draft.replace(found)
+        folds.write(found, json.dumps(made))
         print(", ".join(f"{name}: {value:.5f}" for name, value in values.items()), file=sys.stderr)
 
     def learned(config: DyQLoRAFAConfig | LoraConfig, times: int = 1) -> PeftModel:
-        return tuned(base, config, given.training, times * steps)
+        return tuned(base, config, given.training, times * steps, precision)
 
     if "export_max_difference" not in made:
         note(

@@ -124,8 +124,13 @@ def load(path: Path, kind: type[Saved], made_from: str) -> Saved | None:
 
 def save(path: Path, result: FoldResult | Taught) -> None:
     """Whole or not at all."""
+    write(path, result.model_dump_json())
+
+
+def write(path: Path, text: str) -> None:
+    """Whole or not at all."""
     draft = path.with_suffix(".draft")
-    draft.write_text(result.model_dump_json(), encoding="utf-8")
+    draft.write_text(text, encoding="utf-8")
     draft.replace(path)
 
 

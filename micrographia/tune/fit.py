@@ -84,7 +84,7 @@ class Stage:
 
 
 def words_stage(recipe: TuneSection) -> Stage:
-    """The stage in which a language model learns what is said of images."""
+    """The stage in which a student learns what is said of images."""
     return Stage(
         *("learning words", recipe.batch, recipe.rate, recipe.optimizer, recipe.patience),
         checkpointing=recipe.gradient_checkpointing,

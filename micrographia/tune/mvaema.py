@@ -14,7 +14,7 @@ from micrographia.students.mvaema import MVaEMaForConditionalGeneration
 from micrographia.students.processor import MVaEMaProcessor
 from micrographia.tune.collate import TextBatches, Texts, choose
 from micrographia.tune.features import BlankSight, PixelSight, Sight, look
-from micrographia.tune.fit import Curve, Stage, fit
+from micrographia.tune.fit import Curve, fit, words_stage
 from micrographia.tune.memory import FEWEST_IMAGES, Footprint, Memory, Step, footprint, usable
 from micrographia.tune.order import Draw, Plain
 from micrographia.tune.pixels import some_at_a_time
@@ -63,7 +63,7 @@ def tune_mvaema(run: Run) -> Made:
     else:
         model.vision.settle(some_at_a_time(run.pixels, train))
     curve = fit(
-        Stage("learning words", recipe.batch, recipe.rate, patience=recipe.patience),
+        words_stage(recipe),
         model,
         word_order(train, recipe),
         Plain(validation),

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ class Joined:
 
 def tune_maemi(run: Run) -> Made:
     """Raises PlanError where the data do not suffice."""
-    return _tune(run, _maemi)
+    return _tune(run, partial(_maemi, sees=run.recipe.sees))
 
 
 def tune_llava(run: Run) -> Made:
@@ -68,19 +69,16 @@ def tune_llava(run: Run) -> Made:
     return _tune(run, _llava)
 
 
-def _maemi(recipe: TuneSection, eye: Eye, language: Language) -> Joined:
+def _maemi(eye: Eye, language: Language, sees: str) -> Joined:
     processor = MAEMIProcessor(eye.image_processor, language.tokenizer)
     sizes = SMALL if language.learns else {}
     model = MAEMIForConditionalGeneration.of(
-        *(language.model, eye.vision),
-        image_token_id=processor.image_token_id,
-        sees=recipe.sees,
-        **sizes,
+        language.model, eye.vision, image_token_id=processor.image_token_id, sees=sees, **sizes
     )
     return Joined(model, processor, model.vision, model.language_model, together=False)
 
 
-def _llava(recipe: TuneSection, eye: Eye, language: Language) -> Joined:
+def _llava(eye: Eye, language: Language) -> Joined:
     image_token_id = language.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
     model = SightedLlava.of(language.model, eye.vision, image_token_id)
     with torch.no_grad():
@@ -89,10 +87,10 @@ def _llava(recipe: TuneSection, eye: Eye, language: Language) -> Joined:
     return Joined(model, processor, model.model.vision_tower, model, together=True)
 
 
-def _tune(run: Run, join: Callable[[TuneSection, Eye, Language], Joined]) -> Made:
+def _tune(run: Run, join: Callable[[Eye, Language], Joined]) -> Made:
     torch.manual_seed(run.recipe.seed)
     eye, language = eye_of(run), language_of(run)
-    joined = join(run.recipe, eye, language)
+    joined = join(eye, language)
     places = joined.processor.image_seq_length
     texts, left_out = run.texts(joined.processor, min(language.longest + places, language.positions), places)
     parts = with_texts(run.corpus.parts, texts)
