@@ -91,7 +91,7 @@ class LabelsStage(Section):
 
 
 class LowRankSection(Section):
-    """How a frozen language model is adapted, in maemi, llava and hub."""
+    """How a language model is adapted, in maemi, llava and hub."""
 
     method: Literal["dyqlora_fa", "lora", "rslora", "dora", "qlora", "full", "none"] = "dyqlora_fa"
     """dyqlora_fa: 8-bit weights, A frozen, a rank drawn at each step, so that one run serves every rank;
@@ -158,8 +158,8 @@ class TuneSection(Section):
     family: Literal["mvaema", "maemi", "llava", "hub"] = "mvaema"
     """mvaema: image and text encoders and a decoder, all trained from nothing; maemi: a language model given
     sight by gated cross-attention; llava: one for which a projector makes images part of the text; hub: a
-    vision-language model that is there (Qwen3-VL, LLaVA). The language model of the last three is frozen and
-    adapted by low rank, unless low_rank.method is full."""
+    vision-language model that is there (Qwen3-VL, LLaVA). How the language model of the last three learns
+    stands in low_rank."""
     start_from: str | None = None
     """Of hub, and needed there: the model's folder, seen from the workspace."""
     max_pixels: int | None = Field(default=None, ge=28 * 28)
@@ -174,7 +174,9 @@ class TuneSection(Section):
     as it is by maemi and llava; nothing: our own, which learns labels."""
     language_model: LanguageModelSection = LanguageModelSection()
     projector: ProjectorStage = ProjectorStage()
-    low_rank: LowRankSection = LowRankSection()
+    low_rank: LowRankSection | None = None
+    """Nothing: method full of a llava whose small language model learns here, else dyqlora_fa of rank 4 to
+    16."""
     sees: Literal["all", "last"] = "all"
     """Of maemi: whether a word sees all images that stand before it, or the last of them alone, as in
     Flamingo."""
@@ -198,8 +200,8 @@ class TuneSection(Section):
     (category, caption, question), these take turns. It is encoded once for all of them, in hub for each."""
     learning_rate: float | None = Field(default=None, gt=0)
     """Highest rate; it falls along a cosine, and is halved when the validation loss stands still. Nothing:
-    0.03 of Muon; of AdamW, which hub and low_rank.method full learn by, 0.0002, for full 0.00002, or 0.001
-    where the language model is our own."""
+    0.03 of Muon; of AdamW, by which hub learns, and a language model that is given if low_rank.method is
+    full, 0.0002, for full 0.00002."""
     patience: int = Field(default=3, ge=1)
     """Evaluations without progress after which the rate is halved; after three times as many, tuning ends."""
     contrastive: bool = True
@@ -222,7 +224,7 @@ class TuneSection(Section):
     @model_validator(mode="after")
     def _four_bits_pay(self) -> TuneSection:
         own = self.family in ("maemi", "llava") and self.language_model.folder is None
-        if own and self.low_rank.method == "qlora":
+        if own and self.adaptation.method == "qlora":
             raise ValueError(
                 "low_rank.method is qlora, which saves nothing on a small language model that learns here; "
                 "name language_model.folder, or choose dyqlora_fa"
@@ -242,18 +244,19 @@ class TuneSection(Section):
                 f"family is {self.family} and start_from is {self.start_from!r}: hub needs the folder of a "
                 "model to start from, and the other families start from none"
             )
-        if self.family == "maemi" and self.low_rank.method == "full":
+        if self.family == "maemi" and self.adaptation.method == "full":
             raise ValueError(
                 "low_rank.method is full, and what gives MAEMI sight learns from nothing beside a frozen "
                 "language model: choose llava, or another method"
             )
-        if self.family == "hub" and self.low_rank.method == "none":
+        if self.family == "hub" and self.adaptation.method == "none":
             raise ValueError("low_rank.method is none, and of a model of the hub nothing else learns")
         return self
 
     @model_validator(mode="after")
     def _fields_of_its_family(self) -> TuneSection:
         given = {
+            "low_rank.method": (self.low_rank and self.low_rank.method, ("maemi", "llava", "hub")),
             "demonstrations": (self.demonstrations, ("maemi", "llava", "hub")),
             "vision_encoder": (self.vision_encoder, ("maemi", "llava")),
             "language_model.folder": (self.language_model.folder, ("maemi", "llava")),
@@ -271,22 +274,31 @@ class TuneSection(Section):
         return self
 
     @property
+    def adaptation(self) -> LowRankSection:
+        """``low_rank``, or what it is where the recipe leaves it out."""
+        if self.low_rank is not None:
+            return self.low_rank
+        small = self.family == "llava" and self.language_model.folder is None
+        return LowRankSection(method="full" if small else "dyqlora_fa")
+
+    @property
     def rate(self) -> float:
         """The learning rate of the last stage; 2e-5 is LLaVA's for all weights of a model that is given."""
         if self.learning_rate is not None:
             return self.learning_rate
-        if self._whole:
-            return 2e-5 if self.start_from or self.language_model.folder else 1e-3
+        if self._changes_what_is_given:
+            return 2e-5
         return 2e-4 if self.family == "hub" else 0.03
 
     @property
     def optimizer(self) -> Literal["muon", "adamw"]:
         """Of the last stage: muon where much learns from nothing, adamw where learned weights change."""
-        return "adamw" if self.family == "hub" or self._whole else "muon"
+        return "adamw" if self.family == "hub" or self._changes_what_is_given else "muon"
 
     @property
-    def _whole(self) -> bool:
-        return self.family in ("llava", "hub") and self.low_rank.method == "full"
+    def _changes_what_is_given(self) -> bool:
+        given = self.start_from or self.language_model.folder
+        return given is not None and self.adaptation.method == "full"
 
 
 class EvaluateSection(Section):

@@ -38,7 +38,11 @@ def run(*words):
 @pytest.fixture(scope="module", params=["maemi", "llava"])
 def tuned(request, taught, tmp_path_factory):  # noqa: F811
     """The folder of a workspace with a student, whose ranks are 4 to 16."""
-    lab = lab_with(taught, tmp_path_factory.mktemp(request.param) / "lab", section(request.param))
+    lab = lab_with(
+        taught,
+        tmp_path_factory.mktemp(request.param) / "lab",
+        section(request.param, ", low_rank: {method: dyqlora_fa}"),
+    )
     tune_in(lab)
     return lab
 
@@ -172,6 +176,7 @@ def test_an_adapter_of_peft_s_own_is_exported_as_it_is(taught, tmp_path):  # noq
             {"family": "maemi", "recipe": '{"tune": {"low_rank": {"method": "none"}}}'},
             "was tuned with tune.low_rank.method none",
         ),
+        ({"family": "llava", "recipe": '{"tune": {"family": "llava"}}'}, "low_rank.method full, and has no"),
     ],
 )
 def test_a_student_without_adapters_is_refused(taught, tmp_path, changes, problem):  # noqa: F811

@@ -27,12 +27,11 @@ PAGE = (CHECKOUT / "docs" / "tune.md").read_text(encoding="utf-8")
 COMMAND = shlex.split(re.search(r"^\$ (accelerate launch .* tune --lab my-lab)$", PAGE, re.MULTILINE)[1])
 """What the page shows."""
 
-MAEMI = """
-  family: maemi
-  language_model: {steps: 1}
-  low_rank: {dropout: 0}
-"""
-"""What is left out is drawn for a share by itself, and so is another with other shares."""
+FAMILIES = {
+    "maemi": "  family: maemi\n  language_model: {steps: 1}\n  low_rank: {dropout: 0}\n",
+    "llava": "  family: llava\n  language_model: {steps: 1}\n  projector: {epochs: 1}\n",
+}
+"""What dropout leaves out is drawn for a share by itself, and so is another with other shares."""
 
 
 def launched(*words, until="-m"):
@@ -56,13 +55,13 @@ def assert_same(curve, other):
         assert entry == pytest.approx(other_entry, rel=1e-4)
 
 
-@pytest.fixture
-def lab(taught, tmp_path):
-    """A lab for MAEMI, its arithmetic chosen."""
+@pytest.fixture(params=FAMILIES)
+def lab(request, taught, tmp_path):
+    """A lab, its arithmetic chosen."""
     folder = tmp_path / "one"
     shutil.copytree(taught, folder)
     (folder / RECIPE_FILE).write_text(
-        RECIPE.replace("\n  epochs: 1", "\n  epochs: 2") + MAEMI, encoding="utf-8"
+        RECIPE.replace("\n  epochs: 1", "\n  epochs: 2") + FAMILIES[request.param], encoding="utf-8"
     )
     with open_workspace(folder) as workspace:
         fingerprint = corpus_of(workspace, 0).fingerprint(workspace.recipe.tune)

@@ -100,6 +100,18 @@ def test_adapters_have_become_part_of_the_weights_and_the_gates_have_opened(tune
     gates = [m.gate.item() for m in model.modules() if isinstance(m, GatedCrossAttention)]
     assert len(gates) == (4 if family == "maemi" else 0)
     assert all(gates)
+    assert (folder / "adapter").is_dir() == (family == "maemi")
+
+
+def test_a_small_language_model_of_llava_learns_whole_unless_a_rank_is_asked_for(taught, tuned, tmp_path):
+    family, _, folder, _ = tuned
+    if family == "maemi":
+        pytest.skip("MAEMI's is frozen")
+    more = ", low_rank: {method: dyqlora_fa}"
+    adapted, _ = tune_in(lab_with(taught, tmp_path / "lab", section("llava", more)))
+    assert (adapted / "adapter").is_dir()
+    whole, low_rank = (Assistant.load(one).model.get_input_embeddings() for one in (folder, adapted))
+    assert not torch.equal(whole.weight, low_rank.weight)  # which no adapter touches
 
 
 def test_what_is_tuned_is_not_tuned_again(tuned):
@@ -130,7 +142,7 @@ def test_killed_and_gone_on_it_is_the_same_student(tuned, taught, tmp_path, monk
         with pytest.raises(Killed):
             tune_in(lab)
     again, _ = tune_in(lab)
-    for file in ("model.safetensors", "adapter/adapter_model.safetensors", "adapter/frozen.safetensors"):
+    for file in (path.relative_to(folder) for path in folder.rglob("*.safetensors")):
         whole, resumed = (load_file(one / file) for one in (folder, again))
         assert whole.keys() == resumed.keys()
         assert all(torch.equal(whole[name], resumed[name]) for name in whole)
