@@ -1,5 +1,5 @@
 """How MAEMI and LLaVA are tuned: an eye and a language model, our own that learn here from nothing or yours,
-are frozen; then what stands between them learns, with low-rank adapters of the language model.
+are joined; then what stands between them learns, and the language model by low-rank adapters or whole.
 """
 
 from __future__ import annotations
@@ -269,8 +269,8 @@ def _project_order(train: Sequence[int], recipe: TuneSection) -> Order:
 def _learn_sight(
     run: Run, model: Any, batches: SightedBatches, parts: Mapping[str, Sequence[int]]
 ) -> list[dict[str, float]]:
-    """What stands between eye and language model, and the adapters, which end as part of the weights and are
-    kept beside them."""
+    """What stands between eye and language model, and this as the recipe says; adapters end as part of the
+    weights and are kept beside them."""
     recipe, (train, validation) = run.recipe, (parts["train"], Plain(parts["validation"]))
     _leave_logits(model)
     if _projects(recipe):
