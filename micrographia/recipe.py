@@ -200,8 +200,8 @@ class TuneSection(Section):
     (category, caption, question), these take turns. It is encoded once for all of them, in hub for each."""
     learning_rate: float | None = Field(default=None, gt=0)
     """Highest rate; it falls along a cosine, and is halved when the validation loss stands still. Nothing:
-    0.03 of Muon; of AdamW, by which hub learns, and a language model that is given if low_rank.method is
-    full, 0.0002, for full 0.00002."""
+    0.03 of Muon, 0.02 where a language model of our own learns whole; of AdamW, by which hub learns, 0.0002,
+    and 0.00002 for all weights of a model that is given."""
     patience: int = Field(default=3, ge=1)
     """Evaluations without progress after which the rate is halved; after three times as many, tuning ends."""
     contrastive: bool = True
@@ -278,7 +278,7 @@ class TuneSection(Section):
         """``low_rank``, or what it is where the recipe leaves it out."""
         if self.low_rank is not None:
             return self.low_rank
-        small = self.family == "llava" and self.language_model.folder is None
+        small = self.family == "llava" and not self._given
         return LowRankSection(method="full" if small else "dyqlora_fa")
 
     @property
@@ -286,19 +286,22 @@ class TuneSection(Section):
         """The learning rate of the last stage; 2e-5 is LLaVA's for all weights of a model that is given."""
         if self.learning_rate is not None:
             return self.learning_rate
-        if self._changes_what_is_given:
-            return 2e-5
+        if self._whole:
+            return 2e-5 if self._given else 0.02
         return 2e-4 if self.family == "hub" else 0.03
 
     @property
     def optimizer(self) -> Literal["muon", "adamw"]:
         """Of the last stage: muon where much learns from nothing, adamw where learned weights change."""
-        return "adamw" if self.family == "hub" or self._changes_what_is_given else "muon"
+        return "adamw" if self.family == "hub" or (self._whole and self._given) else "muon"
 
     @property
-    def _changes_what_is_given(self) -> bool:
-        given = self.start_from or self.language_model.folder
-        return given is not None and self.adaptation.method == "full"
+    def _whole(self) -> bool:
+        return self.adaptation.method == "full"
+
+    @property
+    def _given(self) -> bool:
+        return self.family == "hub" or self.language_model.folder is not None
 
 
 class EvaluateSection(Section):

@@ -29,7 +29,7 @@ def test_every_shipped_recipe_shows_the_name_of_its_student(name):
     [
         ("hub", "dyqlora_fa", 2e-4),
         ("hub", "full", 2e-5),
-        ("llava", "full", 0.03),
+        ("llava", "full", 0.02),
         ("llava", "lora", 0.03),
         ("maemi", "none", 0.03),
     ],
@@ -43,7 +43,7 @@ def test_a_shipped_recipe_has_the_rate_of_its_method(name, method, rate):
 @pytest.mark.parametrize(
     ("fields", "method", "optimizer", "rate"),
     [
-        ("family: llava", "full", "muon", 0.03),
+        ("family: llava", "full", "muon", 0.02),
         ("family: llava, low_rank: {rank: 8}", "dyqlora_fa", "muon", 0.03),
         ("family: llava, language_model: {folder: llama}", "dyqlora_fa", "muon", 0.03),
         ("family: llava, language_model: {folder: llama}, low_rank: {method: full}", "full", "adamw", 2e-5),
