@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from functools import reduce
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -97,7 +97,7 @@ class LowRankSection(Section):
     """dyqlora_fa: 8-bit weights, A frozen, a rank drawn at each step, so that one run serves every rank;
     lora, rslora, dora: PEFT's; qlora: lora beside 4-bit weights, of a language model that is given, on a CUDA
     device; full: no adapter, all weights but the eye's learn, of llava and hub; none: the language model
-    stays as it is."""
+    stays as it is. A llava whose small language model learns here has full unless another is named."""
     rank: int = Field(default=16, ge=1)
     """The highest rank; of dyqlora_fa the lowest is lowest_rank."""
     lowest_rank: int = Field(default=4, ge=1)
@@ -174,9 +174,7 @@ class TuneSection(Section):
     as it is by maemi and llava; nothing: our own, which learns labels."""
     language_model: LanguageModelSection = LanguageModelSection()
     projector: ProjectorStage = ProjectorStage()
-    low_rank: LowRankSection | None = None
-    """Nothing: method full of a llava whose small language model learns here, else dyqlora_fa of rank 4 to
-    16."""
+    low_rank: LowRankSection = LowRankSection()
     sees: Literal["all", "last"] = "all"
     """Of maemi: whether a word sees all images that stand before it, or the last of them alone, as in
     Flamingo."""
@@ -221,13 +219,24 @@ class TuneSection(Section):
     seed: int = 0
     """Of initial weights, order and views."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _small_ones_learn_whole(cls, fields: Any) -> Any:
+        """Written into the recipe, so that a student's card and fingerprint tell it."""
+        if not isinstance(fields, dict) or fields.get("family") != "llava":
+            return fields
+        speaker, adapters = fields.get("language_model", {}), fields.get("low_rank", {})
+        if not (isinstance(speaker, dict) and isinstance(adapters, dict)) or speaker.get("folder"):
+            return fields
+        return fields | {"low_rank": {"method": "full", **adapters}}
+
     @model_validator(mode="after")
     def _four_bits_pay(self) -> TuneSection:
         own = self.family in ("maemi", "llava") and self.language_model.folder is None
-        if own and self.adaptation.method == "qlora":
+        if own and self.low_rank.method == "qlora":
             raise ValueError(
                 "low_rank.method is qlora, which saves nothing on a small language model that learns here; "
-                "name language_model.folder, or choose dyqlora_fa"
+                "name language_model.folder, or leave the method out"
             )
         return self
 
@@ -244,19 +253,18 @@ class TuneSection(Section):
                 f"family is {self.family} and start_from is {self.start_from!r}: hub needs the folder of a "
                 "model to start from, and the other families start from none"
             )
-        if self.family == "maemi" and self.adaptation.method == "full":
+        if self.family == "maemi" and self.low_rank.method == "full":
             raise ValueError(
                 "low_rank.method is full, and what gives MAEMI sight learns from nothing beside a frozen "
                 "language model: choose llava, or another method"
             )
-        if self.family == "hub" and self.adaptation.method == "none":
+        if self.family == "hub" and self.low_rank.method == "none":
             raise ValueError("low_rank.method is none, and of a model of the hub nothing else learns")
         return self
 
     @model_validator(mode="after")
     def _fields_of_its_family(self) -> TuneSection:
         given = {
-            "low_rank.method": (self.low_rank and self.low_rank.method, ("maemi", "llava", "hub")),
             "demonstrations": (self.demonstrations, ("maemi", "llava", "hub")),
             "vision_encoder": (self.vision_encoder, ("maemi", "llava")),
             "language_model.folder": (self.language_model.folder, ("maemi", "llava")),
@@ -274,14 +282,6 @@ class TuneSection(Section):
         return self
 
     @property
-    def adaptation(self) -> LowRankSection:
-        """``low_rank``, or what it is where the recipe leaves it out."""
-        if self.low_rank is not None:
-            return self.low_rank
-        small = self.family == "llava" and not self._given
-        return LowRankSection(method="full" if small else "dyqlora_fa")
-
-    @property
     def rate(self) -> float:
         """The learning rate of the last stage; 2e-5 is LLaVA's for all weights of a model that is given."""
         if self.learning_rate is not None:
@@ -297,7 +297,7 @@ class TuneSection(Section):
 
     @property
     def _whole(self) -> bool:
-        return self.adaptation.method == "full"
+        return self.family in ("llava", "hub") and self.low_rank.method == "full"
 
     @property
     def _given(self) -> bool:

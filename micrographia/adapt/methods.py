@@ -1,4 +1,4 @@
-"""The ways to adapt a frozen language model, by the names that a recipe gives them."""
+"""The ways in which a language model learns, by the names that a recipe gives them."""
 
 from __future__ import annotations
 

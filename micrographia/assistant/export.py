@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,6 @@ from micrographia.assistant.voice import Image
 from micrographia.engine import SILENT, Progress
 from micrographia.errors import RecipeError, StudentError, WorkspaceError
 from micrographia.micrographs.field import open_field
-from micrographia.recipe import parse
 from micrographia.students.chat import ChatProcessor
 from micrographia.students.chat_template import Exchange
 from micrographia.students.prompts import IMAGE
@@ -92,12 +92,13 @@ def _images(workspace: Workspace) -> list[Image]:
 def _no_adapter(source: Path) -> StudentError:
     card = read_card(source)
     family = card.family if card else ""
+    recipe = json.loads(card.recipe) if card else {}
     if family == "mvaema":
         return StudentError(
             f"the student in {source} is an MVaEMa, which is trained whole and has no adapter",
             "its folder is all of it: copy that; or tune maemi or llava",
         )
-    method = parse(card.recipe, f"the card of {source}").tune.adaptation.method if card else ""
+    method = recipe.get("tune", {}).get("low_rank", {}).get("method")
     if method in WITHOUT_ADAPTER:
         return StudentError(
             f"the student in {source} was tuned with tune.low_rank.method {method}, and has no adapter",

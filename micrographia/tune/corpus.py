@@ -17,7 +17,7 @@ from micrographia.workspace import Workspace
 
 LEARNED = ("train", "validation")
 """Parts that a student is made with."""
-VERSION = 7
+VERSION = 8
 """Counts up when the same recipe and data make another student."""
 AS_IT_FITS = ("too_large", "gradient_checkpointing")
 """Fields of the recipe that say how much memory a step may take, and change no student."""

@@ -37,7 +37,7 @@ LONGEST_ANSWER = 256
 
 def tune_hub(run: Run) -> Made:
     """Raises PlanError where the data do not suffice or the folder holds no model that can be tuned."""
-    require_machine(run.recipe.adaptation, are_sharding())
+    require_machine(run.recipe.low_rank, are_sharding())
     model, chats = _given(run)
     every = texts_by_micrograph(run.corpus.conversations, Verbatim())
     counted = Counted(chats, run.corpus.micrographs, run.recipe.views)
@@ -117,7 +117,7 @@ def _footprint(run: Run, model: Any, trial: ChatBatches, train: Sequence[int]) -
     with torch.random.fork_rng():
         learner = light_copy(model)
         without_logits(learner)
-        learner = adapted(learner, recipe.adaptation, recipe.seed)
+        learner = adapted(learner, recipe.low_rank, recipe.seed)
         return footprint(step, learner, lambda rows: trial.batch([longest] * rows), run.precision)
 
 
@@ -143,12 +143,12 @@ def _learn(
     recipe = run.recipe
     torch.manual_seed(recipe.seed)
     without_logits(model)
-    learner = adapted(model, recipe.adaptation, recipe.seed)
+    learner = adapted(model, recipe.low_rank, recipe.seed)
     curve = fit(
         words_stage(recipe),
         *(learner, word_order(parts["train"], recipe), Plain(parts["validation"]), batches),
         *(run.folder / "words", run.precision, run.progress),
-        rank_draws(recipe.adaptation),
+        rank_draws(recipe.low_rank),
     )
     settle(learner, run.folder / ADAPTER if is_first() else None)
     return curve

@@ -72,7 +72,7 @@ class Language:
     longest: int
     """Tokens of a question and its answer, without its image's."""
     learns: bool
-    """Whether it is our own, and learns to speak before it is frozen."""
+    """Whether it is our own, and learns to speak before it is joined to an eye."""
 
     @property
     def positions(self) -> int:

@@ -237,7 +237,7 @@ def _footprints(
         if _projects(recipe):
             project = replace(words, stage="learning to project", optimizer="muon")
             stages.append(footprint(project, learner, batches, run.precision))
-        learner = adapted(learner, recipe.adaptation, recipe.seed)
+        learner = adapted(learner, recipe.low_rank, recipe.seed)
         return [*stages, footprint(words, learner, batches, run.precision)]
 
 
@@ -282,12 +282,12 @@ def _learn_sight(
             *(model, _project_order(train, recipe), validation, batches),
             *(run.folder / "projector", run.precision, run.progress),
         )
-    learner = adapted(model, recipe.adaptation, recipe.seed)
+    learner = adapted(model, recipe.low_rank, recipe.seed)
     curve = fit(
         words_stage(recipe),
         *(learner, word_order(train, recipe), validation, batches),
         *(run.folder / "words", run.precision, run.progress),
-        rank_draws(recipe.adaptation),
+        rank_draws(recipe.low_rank),
     )
     settle(learner, run.folder / ADAPTER if processes.is_first() else None)
     return curve

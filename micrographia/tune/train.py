@@ -49,7 +49,7 @@ def tune(
     require_given(workspace)
     require_shares(recipe.batch, "tune.batch")
     if recipe.family != "mvaema":
-        require_machine(recipe.adaptation, are_sharding())
+        require_machine(recipe.low_rank, are_sharding())
     corpus = corpus_of(workspace, fold or 0)
     fingerprint = corpus.fingerprint(recipe, digest_of_given(workspace))
     folder = workspace.student_folder(fold)

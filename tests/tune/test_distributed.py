@@ -14,13 +14,12 @@ import pytest
 from micrographia.errors import PlanError
 from micrographia.tune import processes
 from micrographia.tune.card import read_card
-from micrographia.tune.corpus import corpus_of
 from micrographia.tune.train import tune
 from micrographia.workspace import RECIPE as RECIPE_FILE
 from micrographia.workspace import open_workspace
 from tests.students.hub_models import MODELS
 from tests.tune.launched import Watched, learn
-from tests.tune.small import RECIPE, Counting
+from tests.tune.small import RECIPE, Counting, decided
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PAGE = (CHECKOUT / "docs" / "tune.md").read_text(encoding="utf-8")
@@ -63,12 +62,7 @@ def lab(request, taught, tmp_path):
     (folder / RECIPE_FILE).write_text(
         RECIPE.replace("\n  epochs: 1", "\n  epochs: 2") + FAMILIES[request.param], encoding="utf-8"
     )
-    with open_workspace(folder) as workspace:
-        fingerprint = corpus_of(workspace, 0).fingerprint(workspace.recipe.tune)
-    training = folder / "students" / f".small-training-{fingerprint[:12]}"
-    training.mkdir(parents=True)
-    (training / "precision.json").write_text('{"bf16": false, "reason": "tests"}')
-    return folder
+    return decided(folder)
 
 
 def test_the_command_of_the_page_makes_the_student_of_one_process(lab, tmp_path):

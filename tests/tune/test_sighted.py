@@ -31,7 +31,7 @@ from micrographia.tune.train import DEMONSTRATIONS, tune
 from micrographia.workspace import RECIPE as RECIPE_FILE
 from micrographia.workspace import open_workspace
 from tests.students.languages import language_model
-from tests.tune.small import CLASSES, RECIPE, Counting
+from tests.tune.small import CLASSES, RECIPE, Counting, decided
 from tests.tune.test_fit import Killed
 
 FAMILIES = {"maemi": MAEMIForConditionalGeneration, "llava": SightedLlava}
@@ -103,15 +103,18 @@ def test_adapters_have_become_part_of_the_weights_and_the_gates_have_opened(tune
     assert (folder / "adapter").is_dir() == (family == "maemi")
 
 
-def test_a_small_language_model_of_llava_learns_whole_unless_a_rank_is_asked_for(taught, tuned, tmp_path):
-    family, _, folder, _ = tuned
-    if family == "maemi":
-        pytest.skip("MAEMI's is frozen")
-    more = ", low_rank: {method: dyqlora_fa}"
-    adapted, _ = tune_in(lab_with(taught, tmp_path / "lab", section("llava", more)))
-    assert (adapted / "adapter").is_dir()
-    whole, low_rank = (Assistant.load(one).model.get_input_embeddings() for one in (folder, adapted))
-    assert not torch.equal(whole.weight, low_rank.weight)  # which no adapter touches
+def test_a_small_language_model_of_llava_learns_whole_unless_adapters_are_asked_for(taught, tmp_path):
+    labs = {"whole": "", "adapted": ", low_rank: {method: dyqlora_fa}"}
+    made = {}
+    for name, more in labs.items():
+        lab = lab_with(taught, tmp_path / name, section("llava", more))
+        made[name], _ = tune_in(decided(lab))
+    assert not (made["whole"] / "adapter").exists() and (made["adapted"] / "adapter").is_dir()
+    whole, adapted = (Assistant.load(folder).model for folder in made.values())
+    eyes = (model.model.vision_tower.state_dict() for model in (whole, adapted))
+    assert all(torch.equal(*one) for one in zip(*(eye.values() for eye in eyes), strict=True))
+    embeddings = (model.get_input_embeddings().weight for model in (whole, adapted))
+    assert not torch.equal(*embeddings)  # which no adapter touches
 
 
 def test_what_is_tuned_is_not_tuned_again(tuned):
@@ -348,7 +351,7 @@ def test_what_does_not_fit_is_refused_or_taken_in_parts_as_told(taught, tmp_path
         with open_workspace(lab_with(taught, tmp_path / name, recipe)) as workspace:
             return tune(workspace, progress=Counting(), say=lines.append)
 
-    there = 20 * 2**20
+    there = {"maemi": 20, "llava": 45}[family] * 2**20  # LLaVA's language model learns whole
     quick = section(family).replace("labels: {epochs: 1, batch: 8}", "labels: {epochs: 1, batch: 2}")
     with pytest.raises(PlanError, match=r"it takes learning .* or set tune\.too_large to accumulate"):
         tune_with(there, quick, "refused")
