@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from functools import reduce
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import (
@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -174,7 +175,7 @@ class TuneSection(Section):
     as it is by maemi and llava; nothing: our own, which learns labels."""
     language_model: LanguageModelSection = LanguageModelSection()
     projector: ProjectorStage = ProjectorStage()
-    low_rank: LowRankSection = LowRankSection()
+    low_rank: LowRankSection = Field(default=LowRankSection(), validate_default=True)
     sees: Literal["all", "last"] = "all"
     """Of maemi: whether a word sees all images that stand before it, or the last of them alone, as in
     Flamingo."""
@@ -219,20 +220,19 @@ class TuneSection(Section):
     seed: int = 0
     """Of initial weights, order and views."""
 
-    @model_validator(mode="before")
+    @field_validator("low_rank")
     @classmethod
-    def _small_ones_learn_whole(cls, fields: Any) -> Any:
+    def _small_ones_learn_whole(cls, low_rank: LowRankSection, others: ValidationInfo) -> LowRankSection:
         """Written into the recipe, so that a student's card and fingerprint tell it."""
-        if not isinstance(fields, dict) or fields.get("family") != "llava":
-            return fields
-        speaker, adapters = fields.get("language_model", {}), fields.get("low_rank", {})
-        if not (isinstance(speaker, dict) and isinstance(adapters, dict)) or speaker.get("folder"):
-            return fields
-        return fields | {"low_rank": {"method": "full", **adapters}}
+        speaker = others.data.get("language_model")
+        own = others.data.get("family") == "llava" and speaker is not None and speaker.folder is None
+        if own and "method" not in low_rank.model_fields_set:
+            return low_rank.model_copy(update={"method": "full"})
+        return low_rank
 
     @model_validator(mode="after")
     def _four_bits_pay(self) -> TuneSection:
-        own = self.family in ("maemi", "llava") and self.language_model.folder is None
+        own = self.family in ("maemi", "llava") and not self._given
         if own and self.low_rank.method == "qlora":
             raise ValueError(
                 "low_rank.method is qlora, which saves nothing on a small language model that learns here; "

@@ -1,5 +1,7 @@
 """The recipe is checked as a whole, and an error names the field and the value."""
 
+import re
+
 import pytest
 import yaml
 from pydantic import ValidationError
@@ -32,6 +34,11 @@ def test_a_shipped_recipe_has_the_method_of_its_family(name, method):
 def test_the_shipped_recipe_of_llava_adapts_a_language_model_that_is_given():
     text = shipped_text("llava").replace("folder: null", "folder: llama")
     assert parse(text, "llava").tune.low_rank.method == "dyqlora_fa"
+
+
+def test_the_lines_that_the_shipped_recipe_of_llava_shows_as_a_comment_may_be_used():
+    text = re.sub("^  # ( *)(low_rank|method|rank):", r"  \1\2:", shipped_text("llava"), flags=re.MULTILINE)
+    assert parse(text, "llava").tune.low_rank.method == "lora"
 
 
 @pytest.mark.parametrize(

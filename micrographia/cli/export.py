@@ -28,8 +28,9 @@ def export(
 
     adapter/ is the LoRA, base/ the model that it belongs to, merged/ both in one: a student that `ask` takes.
     A low rank is small and quick, a high one closest to what was learned; with dyqlora_fa one tuning has all
-    from tune.low_rank.lowest_rank to rank, with lora, rslora, dora and qlora only its own. What learned whole
-    (MVaEMa, method full, as LLaVA has it with a small language model of our own) has none: copy its folder.
+    from tune.low_rank.lowest_rank to rank, with lora, rslora, dora and qlora only its own. A student
+    that learned whole has none, and its folder is all of it: MVaEMa, and one of method full, which LLaVA has
+    with a small language model of our own.
 
     Before anything is kept, all are loaded again from their files and must answer questions about validation
     images just as the student does, and every tensor must find its place. Otherwise nothing is left behind,

@@ -146,7 +146,8 @@ def fit(
 @contextmanager
 def _forward_as_it_was(model: nn.Module) -> Iterator[None]:
     """accelerate wraps a model's forward pass in autocast and leaves it so: what is done with the model next
-    would be done in bfloat16, but not after a kill."""
+    would be done in bfloat16, but not after a kill. Its own way back, ``unwrap_model``, takes the decorators
+    of transformers off as well."""
     names = ("forward", "_original_forward")
     there = {name: vars(model)[name] for name in names if name in vars(model)}
     try:
